@@ -1,0 +1,2 @@
+//! The broker: arguments → configuration → run.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The admin tool: arguments → request → table.
+fn main() {}

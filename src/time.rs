@@ -1,0 +1,32 @@
+//! The clock. The only file that reads it: everything else gets `now` as an argument, so that tests can move it.
+//!
+//! Two kinds of time exist: [`Millis`], wall clock, for what is stored or shown; [`Instant`], monotonic, for intervals.
+
+pub use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The monotonic clock, now.
+#[allow(clippy::disallowed_methods)]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The wall clock, now. Before 1970 (a broken clock) it is 0.
+#[allow(clippy::disallowed_methods)]
+pub fn unix_ms() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Millis(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+}
