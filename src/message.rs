@@ -46,6 +46,15 @@ pub struct Properties<'a> {
     pub cluster_id: Option<&'a [u8]>,
 }
 
+/// Bits of [`Message::property_flags`] for the properties the broker itself looks at.
+#[allow(missing_docs)]
+pub mod flag {
+    pub const HEADERS: u16 = 1 << 13;
+    pub const REPLY_TO: u16 = 1 << 9;
+    pub const EXPIRATION: u16 = 1 << 8;
+    pub const USER_ID: u16 = 1 << 4;
+}
+
 /// A persistent message's delivery mode; every other value is transient.
 const PERSISTENT: u8 = 2;
 /// The flags of the two properties most publishers set and nothing else: the hot path's short cut.
@@ -228,6 +237,12 @@ impl Message {
         }
     }
 
+    /// The same message with another property list, which [`Properties::parse`] accepts.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let parsed = Properties::parse(properties).unwrap_or_default();
+        Self::new(self.exchange.clone(), self.routing_key(), properties, &parsed, &[self.body()])
+    }
+
     /// The key it was published with.
     pub fn routing_key(&self) -> &[u8] {
         &self.content[..self.routing_key_bytes as usize]
@@ -236,6 +251,11 @@ impl Message {
     /// The property list as it goes on the wire behind a content header's body size.
     pub fn raw_properties(&self) -> &[u8] {
         &self.content[self.routing_key_bytes as usize..self.body_start()]
+    }
+
+    /// The flags of the property list: which properties there are, content-type first at bit 15.
+    pub fn property_flags(&self) -> u16 {
+        self.raw_properties().first_chunk().map_or(0, |flags| u16::from_be_bytes(*flags))
     }
 
     /// The properties, read anew.

@@ -1,0 +1,728 @@
+//! A channel: its methods, its consumers, its unacked deliveries, confirms or a transaction. PURE.
+//!
+//! ```text
+//!   Open ── soft error: channel.close sent ──► Closing ── close-ok ──► (gone)
+//!     └──── channel.close from the client: close-ok sent ────────────► (gone)
+//! ```
+//! Does not know the connection's other channels, nor whether what it asks for is allowed.
+
+use super::confirms::{Confirm, Confirms, Outcome};
+use super::content::{Assembled, Content};
+use super::exception::{Exception, ReplyCode};
+use super::frame::Output;
+use super::method::{Deliver, basic, channel, confirm, exchange, queue, tx};
+use super::request::{
+    Disposition, Got, Publish, Published, Release, Reply, Request, Settle, Subscribe, Topology,
+};
+use super::unacked::{Delivered, Unacked, UnknownTag};
+use crate::event::Delivery;
+use crate::message::{Message, Properties, flag};
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, DeliveryTag, Position, QueueName};
+use crate::queue::state::ChannelCredit;
+use amq_protocol::protocol::AMQPClass;
+use std::sync::Arc;
+
+/// The queue name that means direct reply-to (behaviour.md, 2.4).
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// What the client wants to hear of its publishes.
+#[derive(Debug)]
+enum Mode {
+    Plain,
+    Confirm(Confirms),
+    Transaction(Transaction),
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    publishes: Vec<Publish>,
+    settles: Vec<Settle>,
+}
+
+/// A consumer of the channel.
+#[derive(Debug)]
+struct ConsumerEntry {
+    id: ConsumerId,
+    tag: ConsumerTag,
+    no_ack: bool,
+}
+
+/// The direct reply-to consumer of the channel.
+#[derive(Debug)]
+struct Replies {
+    id: ConsumerId,
+    tag: ConsumerTag,
+    address: String,
+}
+
+/// What the answer to the outstanding request will be turned into.
+#[derive(Debug)]
+pub(super) enum Awaiting {
+    /// Nothing is said.
+    Silence,
+    /// This method, unless the client said no-wait.
+    Ok(AMQPClass),
+    DeclareOk {
+        no_wait: bool,
+    },
+    PurgeOk {
+        no_wait: bool,
+    },
+    DeleteOk {
+        no_wait: bool,
+    },
+    ConsumeOk {
+        no_wait: bool,
+        no_ack: bool,
+    },
+    CancelOk {
+        tag: ConsumerTag,
+        no_wait: bool,
+    },
+    GetOk {
+        no_ack: bool,
+    },
+    Published {
+        mandatory: bool,
+    },
+    Checked(Publish),
+    CommitOk,
+}
+
+/// What a method leads to.
+pub(super) type Step = Result<Option<(Request, Awaiting)>, Exception>;
+
+/// A channel of a connection.
+#[derive(Debug)]
+pub struct Channel {
+    id: ChannelId,
+    frame_max: u32,
+    pub(super) is_closing: bool,
+    pub(super) content: Content,
+    mode: Mode,
+    unacked: Unacked,
+    next_tag: u64,
+    consumers: Vec<ConsumerEntry>,
+    replies: Option<Replies>,
+    last_queue: Option<QueueName>,
+    prefetch: u16,
+    credit: Arc<ChannelCredit>,
+    confirms_scratch: Vec<Confirm>,
+}
+
+/// Numbers for people who look at a channel from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ChannelFigures {
+    pub consumers: usize,
+    pub unacked: usize,
+    pub unconfirmed: usize,
+    pub uncommitted_messages: usize,
+    pub uncommitted_acks: usize,
+    pub prefetch: u16,
+    pub global_prefetch: u32,
+    pub is_confirm: bool,
+    pub is_transactional: bool,
+}
+
+fn precondition(text: impl Into<String>) -> Exception {
+    Exception::new(ReplyCode::PreconditionFailed, text)
+}
+
+fn not_implemented(text: impl Into<String>) -> Exception {
+    Exception::new(ReplyCode::NotImplemented, text)
+}
+
+/// RabbitMQ strips line ends from the names of queues and exchanges.
+fn strip(name: &mut amq_protocol::types::ShortString) {
+    if name.as_str().contains(['\r', '\n']) {
+        *name = name.as_str().replace(['\r', '\n'], "").into();
+    }
+}
+
+impl Channel {
+    pub(super) fn new(id: ChannelId, frame_max: u32) -> Self {
+        Self {
+            id,
+            frame_max,
+            is_closing: false,
+            content: Content::default(),
+            mode: Mode::Plain,
+            unacked: Unacked::default(),
+            next_tag: 1,
+            consumers: Vec::new(),
+            replies: None,
+            last_queue: None,
+            prefetch: 0,
+            credit: Arc::default(),
+            confirms_scratch: Vec::new(),
+        }
+    }
+
+    /// Numbers for people.
+    pub fn figures(&self) -> ChannelFigures {
+        let mut figures = ChannelFigures {
+            consumers: self.consumers.len() + usize::from(self.replies.is_some()),
+            unacked: self.unacked.len(),
+            prefetch: self.prefetch,
+            global_prefetch: self.credit.limit(),
+            ..ChannelFigures::default()
+        };
+        match &self.mode {
+            Mode::Plain => {}
+            Mode::Confirm(confirms) => {
+                figures.is_confirm = true;
+                figures.unconfirmed = confirms.unconfirmed();
+            }
+            Mode::Transaction(transaction) => {
+                figures.is_transactional = true;
+                figures.uncommitted_messages = transaction.publishes.len();
+                figures.uncommitted_acks =
+                    transaction.settles.iter().map(|settle| settle.deliveries.len()).sum();
+            }
+        }
+        figures
+    }
+
+    /// A method other than publish and ack, which have their own ways in.
+    pub(super) fn handle_method(&mut self, class: AMQPClass, payload: &[u8], output: &mut Output) -> Step {
+        match class {
+            AMQPClass::Channel(method) => self.handle_channel(&method, output),
+            AMQPClass::Access(_) => {
+                output.access_request_ok(self.id);
+                Ok(None)
+            }
+            AMQPClass::Exchange(method) => self.handle_exchange(method),
+            AMQPClass::Queue(method) => self.handle_queue(method),
+            AMQPClass::Basic(method) => self.handle_basic(method, payload, output),
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => self.confirm_select(&select, output),
+            AMQPClass::Tx(method) => self.handle_tx(&method, output),
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    fn handle_channel(&self, method: &channel::AMQPMethod, output: &mut Output) -> Step {
+        match method {
+            channel::AMQPMethod::Open(_) => {
+                Err(Exception::new(ReplyCode::ChannelError, "second 'channel.open' seen"))
+            }
+            channel::AMQPMethod::Flow(channel::Flow { active: true }) => {
+                let ok = channel::AMQPMethod::FlowOk(channel::FlowOk { active: true });
+                output.class(self.id, &AMQPClass::Channel(ok));
+                Ok(None)
+            }
+            channel::AMQPMethod::Flow(_) => Err(not_implemented("active=false")),
+            // We never sent channel.flow.
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    fn topology(&self, topology: Topology, awaiting: Awaiting) -> Step {
+        Ok(Some((Request::Topology(self.id, topology), awaiting)))
+    }
+
+    fn handle_exchange(&mut self, method: exchange::AMQPMethod) -> Step {
+        use exchange::AMQPMethod as M;
+        let ok = |no_wait: bool, ok: M| {
+            if no_wait { Awaiting::Silence } else { Awaiting::Ok(AMQPClass::Exchange(ok)) }
+        };
+        match method {
+            M::Declare(mut declare) => {
+                strip(&mut declare.exchange);
+                let awaiting = ok(declare.nowait, M::DeclareOk(exchange::DeclareOk {}));
+                self.topology(Topology::DeclareExchange(declare), awaiting)
+            }
+            M::Delete(mut delete) => {
+                strip(&mut delete.exchange);
+                let awaiting = ok(delete.nowait, M::DeleteOk(exchange::DeleteOk {}));
+                self.topology(Topology::DeleteExchange(delete), awaiting)
+            }
+            M::Bind(mut bind) => {
+                strip(&mut bind.source);
+                strip(&mut bind.destination);
+                let awaiting = ok(bind.nowait, M::BindOk(exchange::BindOk {}));
+                self.topology(Topology::BindExchange(bind), awaiting)
+            }
+            M::Unbind(mut unbind) => {
+                strip(&mut unbind.source);
+                strip(&mut unbind.destination);
+                let awaiting = ok(unbind.nowait, M::UnbindOk(exchange::UnbindOk {}));
+                self.topology(Topology::UnbindExchange(unbind), awaiting)
+            }
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    fn handle_queue(&mut self, method: queue::AMQPMethod) -> Step {
+        use queue::AMQPMethod as M;
+        match method {
+            M::Declare(mut declare) => {
+                strip(&mut declare.queue);
+                let awaiting = Awaiting::DeclareOk { no_wait: declare.nowait };
+                self.topology(Topology::DeclareQueue(declare), awaiting)
+            }
+            M::Bind(mut bind) => {
+                strip(&mut bind.exchange);
+                self.expand_key(&bind.queue, &mut bind.routing_key)?;
+                self.expand(&mut bind.queue)?;
+                let ok = Awaiting::Ok(AMQPClass::Queue(M::BindOk(queue::BindOk {})));
+                let awaiting = if bind.nowait { Awaiting::Silence } else { ok };
+                self.topology(Topology::BindQueue(bind), awaiting)
+            }
+            M::Unbind(mut unbind) => {
+                strip(&mut unbind.exchange);
+                self.expand_key(&unbind.queue, &mut unbind.routing_key)?;
+                self.expand(&mut unbind.queue)?;
+                let ok = Awaiting::Ok(AMQPClass::Queue(M::UnbindOk(queue::UnbindOk {})));
+                self.topology(Topology::UnbindQueue(unbind), ok)
+            }
+            M::Purge(mut purge) => {
+                self.expand(&mut purge.queue)?;
+                let awaiting = Awaiting::PurgeOk { no_wait: purge.nowait };
+                self.topology(Topology::PurgeQueue(purge), awaiting)
+            }
+            M::Delete(mut delete) => {
+                self.expand(&mut delete.queue)?;
+                let awaiting = Awaiting::DeleteOk { no_wait: delete.nowait };
+                self.topology(Topology::DeleteQueue(delete), awaiting)
+            }
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    /// The empty queue name means the queue last declared on the channel.
+    fn expand(&self, name: &mut amq_protocol::types::ShortString) -> Result<(), Exception> {
+        strip(name);
+        if name.as_str().is_empty() {
+            let last = self.last_queue.as_ref();
+            let last =
+                last.ok_or_else(|| Exception::new(ReplyCode::NotFound, "no previously declared queue"))?;
+            *name = last.as_str().into();
+        }
+        Ok(())
+    }
+
+    /// With an empty queue name an empty routing key means that queue's name, too.
+    fn expand_key(
+        &self,
+        queue: &amq_protocol::types::ShortString,
+        key: &mut amq_protocol::types::ShortString,
+    ) -> Result<(), Exception> {
+        if queue.as_str().is_empty() && key.as_str().is_empty() { self.expand(key) } else { Ok(()) }
+    }
+
+    fn handle_basic(&mut self, method: basic::AMQPMethod, payload: &[u8], output: &mut Output) -> Step {
+        use basic::AMQPMethod as M;
+        match method {
+            M::Qos(qos) => self.qos(qos, payload, output),
+            M::Consume(consume) => self.consume(consume),
+            M::Cancel(cancel) => self.cancel(cancel, output),
+            // The answer to a cancel of ours, which we don't wait for.
+            M::CancelOk(_) => Ok(None),
+            M::Get(mut get) => {
+                self.expand(&mut get.queue)?;
+                if get.queue.as_str() == REPLY_TO {
+                    return Err(not_implemented("basic.get not supported by direct reply-to"));
+                }
+                let queue = QueueName::new(get.queue.as_str());
+                let request = Request::Get { channel: self.id, queue, no_ack: get.no_ack };
+                Ok(Some((request, Awaiting::GetOk { no_ack: get.no_ack })))
+            }
+            M::Reject(reject) => {
+                self.settle(DeliveryTag(reject.delivery_tag), false, requeue(reject.requeue))
+            }
+            M::Nack(nack) => {
+                self.settle(DeliveryTag(nack.delivery_tag), nack.multiple, requeue(nack.requeue))
+            }
+            M::Recover(recover) => self.recover(recover.requeue, true),
+            M::RecoverAsync(recover) => self.recover(recover.requeue, false),
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    fn qos(&mut self, qos: basic::Qos, payload: &[u8], output: &mut Output) -> Step {
+        let size = payload.get(4..8).and_then(|size| size.try_into().ok()).map_or(0, u32::from_be_bytes);
+        if size != 0 {
+            return Err(not_implemented(format!("prefetch_size!=0 ({size})")));
+        }
+        let ok = AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {}));
+        if !qos.global {
+            self.prefetch = qos.prefetch_count;
+            output.class(self.id, &ok);
+            return Ok(None);
+        }
+        self.credit.set_limit(qos.prefetch_count.into());
+        let consumers = self.consumers.iter().map(|consumer| consumer.id).collect();
+        Ok(Some((Request::Resume(consumers), Awaiting::Ok(ok))))
+    }
+
+    fn consume(&mut self, mut consume: basic::Consume) -> Step {
+        self.expand(&mut consume.queue)?;
+        let tag = consume.consumer_tag.as_str();
+        let is_used = self.consumers.iter().any(|consumer| consumer.tag.as_str() == tag)
+            || self.replies.as_ref().is_some_and(|replies| replies.tag.as_str() == tag);
+        if !tag.is_empty() && is_used {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(Exception::new(ReplyCode::NotAllowed, text));
+        }
+        let awaiting = Awaiting::ConsumeOk { no_wait: consume.nowait, no_ack: consume.no_ack };
+        if consume.queue.as_str() == REPLY_TO {
+            if self.replies.is_some() {
+                return Err(precondition("reply consumer already set"));
+            }
+            if !consume.no_ack {
+                return Err(precondition("reply consumer cannot acknowledge"));
+            }
+            return Ok(Some((Request::SubscribeReplies(self.id, ConsumerTag::new(tag)), awaiting)));
+        }
+        let (channel, prefetch, credit) = (self.id, self.prefetch, Arc::clone(&self.credit));
+        Ok(Some((Request::Subscribe(Subscribe { channel, consume, prefetch, credit }), awaiting)))
+    }
+
+    fn cancel(&mut self, cancel: basic::Cancel, output: &mut Output) -> Step {
+        let tag = ConsumerTag::new(cancel.consumer_tag.as_str());
+        let awaiting = Awaiting::CancelOk { tag: tag.clone(), no_wait: cancel.nowait };
+        if self.replies.as_ref().is_some_and(|replies| replies.tag == tag) {
+            return Ok(Some((Request::UnsubscribeReplies(self.id), awaiting)));
+        }
+        match self.consumers.iter().find(|consumer| consumer.tag == tag) {
+            Some(consumer) => Ok(Some((Request::Unsubscribe(self.id, consumer.id), awaiting))),
+            None => {
+                // RabbitMQ confirms the end of a consumer it never had.
+                self.cancel_ok(tag, cancel.nowait, output);
+                Ok(None)
+            }
+        }
+    }
+
+    fn cancel_ok(&mut self, tag: ConsumerTag, no_wait: bool, output: &mut Output) {
+        self.consumers.retain(|consumer| consumer.tag != tag);
+        self.replies.take_if(|replies| replies.tag == tag);
+        if !no_wait {
+            let ok = basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag: tag.as_str().into() });
+            output.class(self.id, &AMQPClass::Basic(ok));
+        }
+    }
+
+    /// An ack: the deliveries it settles are added to `into` unless a transaction keeps them.
+    pub(super) fn ack(
+        &mut self,
+        tag: DeliveryTag,
+        multiple: bool,
+        into: &mut Vec<Delivered>,
+    ) -> Result<(), Exception> {
+        match &mut self.mode {
+            Mode::Transaction(transaction) => {
+                let mut deliveries = Vec::new();
+                self.unacked.take(tag, multiple, &mut deliveries).map_err(unknown_tag)?;
+                transaction.settles.push(Settle { disposition: Disposition::Ack, deliveries });
+                Ok(())
+            }
+            _ => self.unacked.take(tag, multiple, into).map_err(unknown_tag),
+        }
+    }
+
+    fn settle(&mut self, tag: DeliveryTag, multiple: bool, disposition: Disposition) -> Step {
+        let mut deliveries = Vec::new();
+        self.unacked.take(tag, multiple, &mut deliveries).map_err(unknown_tag)?;
+        let settle = Settle { disposition, deliveries };
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            transaction.settles.push(settle);
+            return Ok(None);
+        }
+        Ok(Some((Request::Settle(settle), Awaiting::Silence)))
+    }
+
+    fn recover(&mut self, is_requeue: bool, wants_reply: bool) -> Step {
+        if !is_requeue {
+            return Err(not_implemented("requeue=false"));
+        }
+        let settle = Settle { disposition: Disposition::Requeue, deliveries: self.unacked.take_all() };
+        let ok = Awaiting::Ok(AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
+        Ok(Some((Request::Settle(settle), if wants_reply { ok } else { Awaiting::Silence })))
+    }
+
+    fn confirm_select(&mut self, select: &confirm::Select, output: &mut Output) -> Step {
+        match self.mode {
+            Mode::Transaction(_) => return Err(precondition("cannot switch from tx to confirm mode")),
+            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+        }
+        if !select.nowait {
+            let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
+            output.class(self.id, &AMQPClass::Confirm(ok));
+        }
+        Ok(None)
+    }
+
+    fn handle_tx(&mut self, method: &tx::AMQPMethod, output: &mut Output) -> Step {
+        let transaction = match (&mut self.mode, method) {
+            (Mode::Confirm(_), tx::AMQPMethod::Select(_)) => {
+                return Err(precondition("cannot switch from confirm to tx mode"));
+            }
+            (mode @ Mode::Plain, tx::AMQPMethod::Select(_)) => {
+                *mode = Mode::Transaction(Transaction::default());
+                None
+            }
+            (Mode::Transaction(_), tx::AMQPMethod::Select(_)) => None,
+            (Mode::Transaction(transaction), _) => Some(std::mem::take(transaction)),
+            _ => return Err(precondition("channel is not transactional")),
+        };
+        match (method, transaction) {
+            (tx::AMQPMethod::Commit(_), Some(Transaction { publishes, settles })) => {
+                Ok(Some((Request::Commit { channel: self.id, publishes, settles }, Awaiting::CommitOk)))
+            }
+            (tx::AMQPMethod::Rollback(_), Some(transaction)) => {
+                // What was acked in the transaction is unacked again; it is not delivered again.
+                let settles = transaction.settles.into_iter();
+                self.unacked.restore(settles.flat_map(|settle| settle.deliveries).collect());
+                let ok = tx::AMQPMethod::RollbackOk(tx::RollbackOk {});
+                output.class(self.id, &AMQPClass::Tx(ok));
+                Ok(None)
+            }
+            (tx::AMQPMethod::Select(_), None) => {
+                output.class(self.id, &AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {})));
+                Ok(None)
+            }
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    /// A publish whose content is all there.
+    pub(super) fn publish(&mut self, assembled: Assembled) -> Step {
+        let Assembled { mandatory, immediate, message } = assembled;
+        if immediate {
+            return Err(not_implemented("immediate=true"));
+        }
+        let mut publish = Publish { channel: self.id, mandatory, message, refusal: None };
+        if publish.message.property_flags() & flag::REPLY_TO != 0 {
+            self.address_replies(&mut publish);
+        }
+        match self.mode {
+            Mode::Transaction(_) => {
+                Ok(Some((Request::CheckPublish(publish.clone()), Awaiting::Checked(publish))))
+            }
+            _ => Ok(Some((Request::Publish(publish), Awaiting::Published { mandatory }))),
+        }
+    }
+
+    /// Replaces the reply-to pseudo queue by the address of this channel's reply consumer.
+    fn address_replies(&self, publish: &mut Publish) {
+        let properties = publish.message.properties();
+        if properties.reply_to != Some(REPLY_TO.as_bytes()) {
+            return;
+        }
+        let Some(replies) = &self.replies else {
+            publish.refusal = Some(precondition("fast reply consumer does not exist"));
+            return;
+        };
+        let addressed = Properties { reply_to: Some(replies.address.as_bytes()), ..properties };
+        let mut raw = Vec::new();
+        addressed.write(&mut raw);
+        publish.message = Arc::new(publish.message.with_properties(&raw));
+    }
+
+    /// The answer to the outstanding request; deliveries that a failed commit took go back to the transaction's end.
+    pub(super) fn handle_reply(&mut self, awaiting: Awaiting, reply: Reply, output: &mut Output) {
+        match (awaiting, reply) {
+            (Awaiting::Published { mandatory }, Reply::Published(published)) => {
+                self.published(published, mandatory, output);
+            }
+            (Awaiting::Ok(ok), Reply::Done) => output.class(self.id, &ok),
+            (Awaiting::Checked(publish), Reply::Done) => {
+                if let Mode::Transaction(transaction) = &mut self.mode {
+                    transaction.publishes.push(publish);
+                }
+            }
+            (Awaiting::DeclareOk { no_wait }, Reply::Queue { name, message_count, consumer_count }) => {
+                self.last_queue = Some(name.clone());
+                if !no_wait {
+                    let queue = name.as_str().into();
+                    let ok = queue::DeclareOk { queue, message_count, consumer_count };
+                    output.class(self.id, &AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)));
+                }
+            }
+            (Awaiting::PurgeOk { no_wait: false }, Reply::Count(message_count)) => {
+                let ok = queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count });
+                output.class(self.id, &AMQPClass::Queue(ok));
+            }
+            (Awaiting::DeleteOk { no_wait: false }, Reply::Count(message_count)) => {
+                let ok = queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count });
+                output.class(self.id, &AMQPClass::Queue(ok));
+            }
+            (Awaiting::ConsumeOk { no_wait, no_ack }, Reply::Consuming { consumer, tag, reply_address }) => {
+                self.consuming(ConsumerEntry { id: consumer, tag, no_ack }, reply_address, no_wait, output);
+            }
+            (Awaiting::CancelOk { tag, no_wait }, Reply::Done) => self.cancel_ok(tag, no_wait, output),
+            (Awaiting::GetOk { no_ack }, Reply::Got(got)) => self.got(got, no_ack, output),
+            (Awaiting::CommitOk, Reply::Committed { unroutable }) => {
+                unroutable.iter().for_each(|message| self.give_back(message, output));
+                output.class(self.id, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
+            }
+            _ => {}
+        }
+    }
+
+    fn published(&mut self, published: Published, mandatory: bool, output: &mut Output) {
+        let outcome = match published {
+            Published::Safe => Outcome::Safe,
+            Published::SafeAt(position) => Outcome::SafeAt(position),
+            Published::Rejected => Outcome::Rejected,
+            Published::Unroutable(message) => {
+                if mandatory {
+                    // RabbitMQ returns before it confirms, and the Java client relies on that order.
+                    self.give_back(&message, output);
+                }
+                Outcome::Safe
+            }
+        };
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.published(outcome);
+        }
+    }
+
+    /// `basic.return`.
+    fn give_back(&self, message: &Arc<Message>, output: &mut Output) {
+        let code = ReplyCode::NoRoute;
+        output.basic_return(
+            self.id,
+            code.code(),
+            code.name(),
+            message.exchange.as_str(),
+            message.routing_key(),
+        );
+        output.content(self.id, message, self.frame_max);
+    }
+
+    fn consuming(
+        &mut self,
+        consumer: ConsumerEntry,
+        reply_address: Option<String>,
+        no_wait: bool,
+        output: &mut Output,
+    ) {
+        if !no_wait {
+            let ok = basic::ConsumeOk { consumer_tag: consumer.tag.as_str().into() };
+            output.class(self.id, &AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
+        }
+        match reply_address {
+            Some(address) => self.replies = Some(Replies { id: consumer.id, tag: consumer.tag, address }),
+            None => self.consumers.push(consumer),
+        }
+    }
+
+    fn got(&mut self, got: Option<Got>, no_ack: bool, output: &mut Output) {
+        let Some(got) = got else {
+            let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
+            output.class(self.id, &AMQPClass::Basic(empty));
+            return;
+        };
+        let tag = self.take_tag();
+        if !no_ack {
+            self.unacked.add(Delivered { tag, queue: got.queue, sequence: got.sequence, consumer: None });
+        }
+        let deliver = Deliver {
+            consumer_tag: "",
+            tag,
+            redelivered: got.redelivered,
+            exchange: got.message.exchange.as_str(),
+            routing_key: got.message.routing_key(),
+        };
+        output.get_ok(self.id, &deliver, got.message_count);
+        output.content(self.id, &got.message, self.frame_max);
+    }
+
+    fn take_tag(&mut self) -> DeliveryTag {
+        let tag = DeliveryTag(self.next_tag);
+        self.next_tag += 1;
+        tag
+    }
+
+    /// Assigns the next delivery tag and writes the delivery; without no-ack it is unacked from now on.
+    ///
+    /// Tags start at 1 and grow by 1 per channel (AMQP 0-9-1, basic.deliver). Returns the delivery when its consumer is
+    /// gone: it belongs back into its queue.
+    pub(super) fn deliver(&mut self, delivery: Delivery, output: &mut Output) -> Result<(), Delivery> {
+        if self.is_closing {
+            return Err(delivery);
+        }
+        let entry = self.consumers.iter().find(|consumer| consumer.id == delivery.consumer);
+        let (consumer_tag, no_ack) = match (entry, &self.replies) {
+            (Some(entry), _) => (&entry.tag, entry.no_ack),
+            (None, Some(replies)) if replies.id == delivery.consumer => (&replies.tag, true),
+            _ => return Err(delivery),
+        };
+        let tag = DeliveryTag(self.next_tag);
+        let deliver = Deliver {
+            consumer_tag: consumer_tag.as_str(),
+            tag,
+            redelivered: delivery.redelivered,
+            exchange: delivery.message.exchange.as_str(),
+            routing_key: delivery.message.routing_key(),
+        };
+        output.deliver(self.id, &deliver);
+        output.content(self.id, &delivery.message, self.frame_max);
+        self.next_tag += 1;
+        if let (false, Some(source)) = (no_ack, delivery.source) {
+            let (queue, sequence) = (source.queue, source.sequence);
+            self.unacked.add(Delivered { tag, queue, sequence, consumer: Some(delivery.consumer) });
+        }
+        Ok(())
+    }
+
+    /// The broker ended a consumer. Says so when the client understands it.
+    pub(super) fn consumer_cancelled(&mut self, consumer: ConsumerId, notify: bool, output: &mut Output) {
+        let Some(at) = self.consumers.iter().position(|other| other.id == consumer) else { return };
+        let entry = self.consumers.remove(at);
+        if notify && !self.is_closing {
+            let cancel = basic::Cancel { consumer_tag: entry.tag.as_str().into(), nowait: true };
+            output.class(self.id, &AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
+        }
+    }
+
+    /// The journal is on disk up to `position`.
+    pub(super) fn synced(&mut self, position: Position) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.synced(position);
+        }
+    }
+
+    /// Writes the confirms that are decided. Returns the position the last waiting one needs.
+    pub(super) fn flush_confirms(&mut self, output: &mut Output) -> Option<Position> {
+        let Mode::Confirm(confirms) = &mut self.mode else { return None };
+        if self.is_closing {
+            return None;
+        }
+        confirms.take(&mut self.confirms_scratch);
+        for confirm in self.confirms_scratch.drain(..) {
+            match confirm {
+                Confirm::Ack(tag, multiple) => output.ack(self.id, tag, multiple),
+                Confirm::Nack(tag) => output.nack(self.id, tag),
+            }
+        }
+        confirms.last_waiting()
+    }
+
+    /// Takes what the channel leaves behind: it closes.
+    pub(super) fn release(&mut self) -> Release {
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            let settles = std::mem::take(transaction).settles.into_iter();
+            self.unacked.restore(settles.flat_map(|settle| settle.deliveries).collect());
+        }
+        self.content.reset();
+        Release {
+            channel: self.id,
+            consumers: self.consumers.drain(..).map(|consumer| consumer.id).collect(),
+            deliveries: self.unacked.take_all(),
+            had_replies: self.replies.take().is_some(),
+        }
+    }
+}
+
+fn requeue(is_requeue: bool) -> Disposition {
+    if is_requeue { Disposition::Requeue } else { Disposition::Discard }
+}
+
+fn unknown_tag(error: UnknownTag) -> Exception {
+    precondition(format!("unknown delivery tag {}", error.0))
+}

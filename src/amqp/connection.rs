@@ -1,0 +1,667 @@
+//! A connection, from the protocol header to the last close-ok. PURE: no socket, no clock, no broker.
+//!
+//! ```text
+//!   Header ─► StartOk ─► TuneOk ─► Open ─► Running ─► Closing ─► Closed
+//! ```
+//! Four kinds of methods: input ([`Connection::next_request`] eats bytes, [`Connection::handle_reply`],
+//! [`Connection::handle_event`]), output ([`Connection::output`]), what the driver must know of the state
+//! (`is_…`), and the end ([`Connection::release_all`]). The driver calls `next_request` until it returns `None`,
+//! answering each request before the next call; then hands over events; then flushes the confirms.
+
+use super::channel::{Awaiting, Channel, ChannelFigures, Step};
+use super::exception::{Exception, ReplyCode};
+use super::frame::{self, Frame, Output, Payload};
+use super::handshake::{self, ClientProperties, Credentials, Limits, Tuned};
+use super::method::{self, channel, connection, id};
+use super::request::{Disposition, Release, Reply, Request, Settle};
+use super::unacked::Delivered;
+use crate::event::{Delivery, Event};
+use crate::name::{ChannelId, Position, VhostName};
+use amq_protocol::protocol::AMQPClass;
+use std::collections::VecDeque;
+
+/// The largest frame before tune. Clients with large client-properties need it above the specification's 4096.
+const FRAME_BYTES_BEFORE_TUNE: u32 = 8192;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Header,
+    StartOk,
+    TuneOk,
+    Open,
+    Running,
+    /// We sent `connection.close`; with `deaf` the input cannot be read as frames any more.
+    Closing {
+        deaf: bool,
+    },
+    Closed,
+}
+
+/// What the outstanding request was about.
+#[derive(Debug)]
+enum Pending {
+    Login(Credentials),
+    Open,
+    UpdateSecret,
+    Channel {
+        channel: ChannelId,
+        method: (u16, u16),
+        awaiting: Awaiting,
+    },
+    /// Whatever the answer, nothing is said: acks and releases.
+    Nothing,
+}
+
+/// What the driver is to know of a connection when it opens.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Opened {
+    pub tuned: Tuned,
+    pub client_properties: ClientProperties,
+    pub mechanism: String,
+}
+
+/// A connection's state.
+#[derive(Debug)]
+pub struct Connection {
+    limits: Limits,
+    cluster_name: String,
+    phase: Phase,
+    output: Output,
+    tuned: Tuned,
+    client_properties: ClientProperties,
+    mechanism: String,
+    /// By number; a channel takes some hundred bytes, so only those in use are there.
+    channels: Vec<Option<Box<Channel>>>,
+    channel_count: usize,
+    pending: Option<Pending>,
+    /// Requests that follow from what happened, before the next frame is read.
+    follow_ups: VecDeque<Request>,
+    /// Acks of consecutive frames, settled together.
+    acks: Vec<Delivered>,
+    /// An alarm is on.
+    alarm: Option<&'static str>,
+    /// The connection published while an alarm was on: its input waits.
+    is_blocked: bool,
+    /// Drop the socket without a word, after a while.
+    is_to_be_dropped: bool,
+    /// Channels whose confirms may have to be flushed.
+    confirming: Vec<ChannelId>,
+}
+
+impl Connection {
+    /// A connection that has said nothing yet.
+    pub fn new(limits: Limits, cluster_name: impl Into<String>) -> Self {
+        let frame_max = FRAME_BYTES_BEFORE_TUNE;
+        Self {
+            limits,
+            cluster_name: cluster_name.into(),
+            phase: Phase::Header,
+            output: Output::default(),
+            tuned: Tuned { channel_max: limits.channel_max, frame_max, heartbeat_s: 0 },
+            client_properties: ClientProperties::default(),
+            mechanism: String::new(),
+            channels: Vec::new(),
+            channel_count: 0,
+            pending: None,
+            follow_ups: VecDeque::new(),
+            acks: Vec::new(),
+            alarm: None,
+            is_blocked: false,
+            is_to_be_dropped: false,
+            confirming: Vec::new(),
+        }
+    }
+
+    /// What is to be written.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Reads frames from the start of `input` until one asks for something; the rest of the input stays.
+    ///
+    /// `input` is advanced past what was read. `None`: more bytes are needed, or nothing is read any more.
+    pub fn next_request(&mut self, input: &mut &[u8]) -> Option<Request> {
+        debug_assert!(self.pending.is_none(), "the last request was answered");
+        loop {
+            if let Some(request) = self.follow_ups.pop_front() {
+                self.pending = Some(Pending::Nothing);
+                return Some(request);
+            }
+            if self.is_blocked {
+                return self.take_acks();
+            }
+            match self.phase {
+                Phase::Closed | Phase::Closing { deaf: true } => {
+                    *input = &[];
+                    return self.take_acks();
+                }
+                Phase::Header => {
+                    if !self.read_header(input) {
+                        return None;
+                    }
+                }
+                _ => match frame::read(input, self.tuned.frame_max) {
+                    Ok(None) => return self.take_acks(),
+                    Ok(Some((frame, length))) => {
+                        // Acks that came one after the other are settled before anything else happens.
+                        if !self.acks.is_empty() && !is_ack(&frame) {
+                            return self.take_acks();
+                        }
+                        *input = &input[length..];
+                        if let Some(request) = self.handle_frame(&frame) {
+                            return Some(request);
+                        }
+                    }
+                    Err(exception) => {
+                        self.close(&exception);
+                        if let Phase::Closing { deaf } = &mut self.phase {
+                            *deaf = true;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn take_acks(&mut self) -> Option<Request> {
+        if self.acks.is_empty() {
+            return None;
+        }
+        self.pending = Some(Pending::Nothing);
+        let deliveries = std::mem::take(&mut self.acks);
+        Some(Request::Settle(Settle { disposition: Disposition::Ack, deliveries }))
+    }
+
+    /// Reads the protocol header; false while it is not all there.
+    fn read_header(&mut self, input: &mut &[u8]) -> bool {
+        let expected = handshake::PROTOCOL_HEADER;
+        let Some(header) = input.first_chunk::<8>() else {
+            // What cannot become a header is answered without waiting for eight bytes.
+            if !input.is_empty() && !expected.starts_with(&input[..input.len().min(4)]) {
+                self.refuse_header(input);
+            }
+            return false;
+        };
+        if !handshake::is_supported(header) {
+            self.refuse_header(input);
+            return false;
+        }
+        *input = &input[8..];
+        self.phase = Phase::StartOk;
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: handshake::server_properties(&self.cluster_name),
+            mechanisms: handshake::MECHANISMS.into(),
+            locales: "en_US".into(),
+        };
+        self.send(connection::AMQPMethod::Start(start));
+        true
+    }
+
+    fn refuse_header(&mut self, input: &mut &[u8]) {
+        *input = &[];
+        self.output.raw(handshake::PROTOCOL_HEADER);
+        self.phase = Phase::Closed;
+    }
+
+    fn send(&mut self, method: connection::AMQPMethod) {
+        self.output.class(ChannelId(0), &AMQPClass::Connection(method));
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>) -> Option<Request> {
+        let result = match (frame.channel, frame.payload) {
+            (ChannelId(0), Payload::Heartbeat) => Ok(None),
+            (_, Payload::Heartbeat) => {
+                let text = format!("heartbeat frame on channel {}", frame.channel);
+                Err(Exception::new(ReplyCode::UnexpectedFrame, text))
+            }
+            (ChannelId(0), payload) => self.handle_control(&payload),
+            _ if self.phase != Phase::Running => self.handle_early(frame),
+            (channel, payload) => match self.handle_on_channel(channel, &payload) {
+                Ok(Some((request, awaiting))) => {
+                    let method = method_id(&payload);
+                    self.pending = Some(Pending::Channel { channel, method, awaiting });
+                    Ok(Some(request))
+                }
+                Ok(None) => Ok(None),
+                Err(exception) => {
+                    let (class, method) = method_id(&payload);
+                    self.raise(channel, &exception.at(class, method));
+                    Ok(None)
+                }
+            },
+        };
+        match result {
+            Ok(request) => request,
+            Err(exception) => {
+                let (class, method) = method_id(&frame.payload);
+                self.close(&exception.at(class, method));
+                None
+            }
+        }
+    }
+
+    /// A frame of a channel while the connection is not open: an error, or noise behind our close.
+    fn handle_early(&self, frame: &Frame<'_>) -> Result<Option<Request>, Exception> {
+        match self.phase {
+            Phase::Closing { .. } | Phase::Closed => Ok(None),
+            _ => {
+                let text = format!(
+                    "{} on channel {} before connection.open",
+                    frame.payload.describe(),
+                    frame.channel
+                );
+                Err(Exception::new(ReplyCode::ChannelError, text))
+            }
+        }
+    }
+
+    /// A frame on channel 0: the connection's own methods.
+    fn handle_control(&mut self, payload: &Payload<'_>) -> Result<Option<Request>, Exception> {
+        let Payload::Method { class, method, payload } = *payload else {
+            if matches!(self.phase, Phase::Closing { .. }) {
+                return Ok(None);
+            }
+            let text = format!("expected method frame on channel 0, got {} instead", payload.describe());
+            return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
+        };
+        if matches!(self.phase, Phase::Closing { .. })
+            && !matches!((class, method), id::CONNECTION_CLOSE | id::CONNECTION_CLOSE_OK)
+        {
+            return Ok(None);
+        }
+        if class != id::CONNECTION {
+            let text = format!("method {class}.{method} on channel 0");
+            return Err(Exception::new(ReplyCode::ChannelError, text));
+        }
+        let AMQPClass::Connection(parsed) = method::parse(payload, class, method)? else { return Ok(None) };
+        self.handle_connection_method(parsed)
+    }
+
+    fn handle_connection_method(
+        &mut self,
+        method: connection::AMQPMethod,
+    ) -> Result<Option<Request>, Exception> {
+        use connection::AMQPMethod as M;
+        match (self.phase, method) {
+            (_, M::Close(_)) => {
+                self.send(M::CloseOk(connection::CloseOk {}));
+                self.phase = Phase::Closed;
+                Ok(None)
+            }
+            (_, M::CloseOk(_)) => {
+                self.phase = Phase::Closed;
+                Ok(None)
+            }
+            (Phase::StartOk, M::StartOk(start_ok)) => self.start_ok(start_ok).map(Some),
+            (Phase::TuneOk, M::TuneOk(tune_ok)) => {
+                self.tuned =
+                    handshake::tune(&self.limits, tune_ok.channel_max, tune_ok.frame_max, tune_ok.heartbeat)?;
+                self.phase = Phase::Open;
+                Ok(None)
+            }
+            (Phase::Open, M::Open(open)) => {
+                self.pending = Some(Pending::Open);
+                Ok(Some(Request::Open(VhostName::new(open.virtual_host.as_str()))))
+            }
+            (Phase::Running, M::UpdateSecret(update)) => {
+                self.pending = Some(Pending::UpdateSecret);
+                Ok(Some(Request::UpdateSecret(update.new_secret.as_bytes().to_vec())))
+            }
+            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+        }
+    }
+
+    fn start_ok(&mut self, start_ok: connection::StartOk) -> Result<Request, Exception> {
+        self.client_properties = ClientProperties(start_ok.client_properties);
+        self.mechanism = start_ok.mechanism.as_str().to_owned();
+        let credentials = handshake::credentials(&self.mechanism, start_ok.response.as_bytes());
+        let credentials = credentials.map_err(|exception| self.mind_login_failure(exception))?;
+        self.pending = Some(Pending::Login(credentials.clone()));
+        Ok(Request::Authenticate(credentials))
+    }
+
+    /// A client that does not know `authentication_failure_close` is dropped without a word.
+    fn mind_login_failure(&mut self, exception: Exception) -> Exception {
+        let is_login = exception.code == ReplyCode::AccessRefused;
+        self.is_to_be_dropped = is_login && !self.client_properties.has("authentication_failure_close");
+        exception
+    }
+
+    fn handle_on_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
+        let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return self.handle_on_closed_channel(id, payload);
+        };
+        if channel.is_closing {
+            return self.handle_on_closing_channel(id, payload);
+        }
+        let assembled = match *payload {
+            Payload::Method { class, method, payload: bytes } => {
+                channel.content.check_idle(payload)?;
+                match (class, method) {
+                    id::BASIC_PUBLISH => {
+                        channel.content.begin(&method::parse_publish(bytes)?);
+                        return Ok(None);
+                    }
+                    id::BASIC_ACK => {
+                        let (tag, bits) = method::parse_settle(bytes, class, method)?;
+                        channel.ack(tag, bits & 1 != 0, &mut self.acks)?;
+                        return Ok(None);
+                    }
+                    id::CHANNEL_CLOSE => return self.close_channel(id, bytes),
+                    _ => {}
+                }
+                let parsed = method::parse(bytes, class, method)?;
+                let step = channel.handle_method(parsed, bytes, &mut self.output);
+                if (class, method) == (85, 10) && !self.confirming.contains(&id) {
+                    self.confirming.push(id);
+                }
+                return step;
+            }
+            Payload::Header { .. } => channel.content.header(payload, self.limits.message_bytes_max)?,
+            Payload::Body(bytes) => channel.content.body(bytes)?,
+            Payload::Heartbeat => None,
+        };
+        let Some(assembled) = assembled else { return Ok(None) };
+        let step = channel.publish(assembled);
+        if let Some(reason) = self.alarm {
+            self.block(reason);
+        }
+        step
+    }
+
+    fn handle_on_closed_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
+        let Payload::Method { class, method, payload } = *payload else {
+            // Content that was on its way when the channel closed.
+            return Err(self.not_open(id));
+        };
+        match (class, method) {
+            id::CHANNEL_OPEN => {
+                method::parse(payload, class, method)?;
+                self.open_channel(id)?;
+                Ok(None)
+            }
+            // The answer to a close that crossed with ours.
+            id::CHANNEL_CLOSE_OK => Ok(None),
+            _ => Err(self.not_open(id)),
+        }
+    }
+
+    fn not_open(&self, _id: ChannelId) -> Exception {
+        Exception::new(ReplyCode::ChannelError, "expected 'channel.open'").hard()
+    }
+
+    fn open_channel(&mut self, id: ChannelId) -> Result<(), Exception> {
+        let max = self.tuned.channel_max;
+        if id.0 > max || self.channel_count >= max as usize {
+            let opened = self.channel_count.max(id.0 as usize - 1);
+            let text = format!(
+                "number of channels opened ({opened}) has reached the negotiated channel_max ({max})"
+            );
+            return Err(Exception::new(ReplyCode::NotAllowed, text));
+        }
+        let index = id.0 as usize;
+        if self.channels.len() <= index {
+            self.channels.resize_with(index + 1, || None);
+        }
+        self.channels[index] = Some(Box::new(Channel::new(id, self.tuned.frame_max)));
+        self.channel_count += 1;
+        let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
+        self.output.class(id, &AMQPClass::Channel(ok));
+        Ok(())
+    }
+
+    /// The channel waits for the answer to our close: all else is discarded.
+    fn handle_on_closing_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
+        if let Payload::Method { class, method, payload: bytes } = *payload {
+            match (class, method) {
+                id::CHANNEL_CLOSE_OK => self.forget_channel(id),
+                id::CHANNEL_CLOSE => return self.close_channel(id, bytes),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The client closes the channel.
+    fn close_channel(&mut self, id: ChannelId, payload: &[u8]) -> Step {
+        method::parse(payload, id::CHANNEL_CLOSE.0, id::CHANNEL_CLOSE.1)?;
+        self.release_channel(id);
+        self.forget_channel(id);
+        let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
+        self.output.class(id, &AMQPClass::Channel(ok));
+        Ok(None)
+    }
+
+    fn release_channel(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let release = channel.release();
+        if release != (Release { channel: id, ..Release::default() }) {
+            self.follow_ups.push_back(Request::Release(release));
+        }
+    }
+
+    fn forget_channel(&mut self, id: ChannelId) {
+        self.confirming.retain(|other| *other != id);
+        if self.channels.get_mut(id.0 as usize).and_then(Option::take).is_some() {
+            self.channel_count -= 1;
+        }
+    }
+
+    /// Closes the channel or the connection, as the exception says.
+    fn raise(&mut self, id: ChannelId, exception: &Exception) {
+        if exception.closes_connection {
+            self.close(exception);
+            return;
+        }
+        self.release_channel(id);
+        let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        channel.is_closing = true;
+        let close = channel::Close {
+            reply_code: exception.code.code(),
+            reply_text: exception.reply_text().into(),
+            class_id: exception.method.0,
+            method_id: exception.method.1,
+        };
+        self.output.class(id, &AMQPClass::Channel(channel::AMQPMethod::Close(close)));
+    }
+
+    /// Sends `connection.close`; everything but the answer is discarded from now on.
+    fn close(&mut self, exception: &Exception) {
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed) {
+            return;
+        }
+        if self.is_to_be_dropped {
+            self.phase = Phase::Closed;
+            return;
+        }
+        self.phase = Phase::Closing { deaf: false };
+        self.is_blocked = false;
+        let close = connection::Close {
+            reply_code: exception.code.code(),
+            reply_text: exception.reply_text().into(),
+            class_id: exception.method.0,
+            method_id: exception.method.1,
+        };
+        self.send(connection::AMQPMethod::Close(close));
+    }
+
+    fn block(&mut self, reason: &'static str) {
+        if self.is_blocked {
+            return;
+        }
+        self.is_blocked = true;
+        if self.client_properties.has("connection.blocked") {
+            self.send(connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
+        }
+    }
+
+    /// The answer to the outstanding request.
+    pub fn handle_reply(&mut self, reply: Reply) {
+        match (self.pending.take(), reply) {
+            (Some(Pending::Channel { channel, method: (class, method), .. }), Reply::Failed(exception)) => {
+                self.raise(channel, &exception.at(class, method));
+            }
+            (Some(Pending::Channel { channel, awaiting, .. }), reply) => {
+                if let Some(channel) = self.channels.get_mut(channel.0 as usize).and_then(Option::as_mut) {
+                    channel.handle_reply(awaiting, reply, &mut self.output);
+                }
+            }
+            (Some(Pending::Login(_)), Reply::Done) => {
+                self.phase = Phase::TuneOk;
+                let tune = connection::Tune {
+                    channel_max: self.limits.channel_max,
+                    frame_max: self.limits.frame_max,
+                    heartbeat: self.limits.heartbeat_s,
+                };
+                self.send(connection::AMQPMethod::Tune(tune));
+            }
+            (Some(Pending::Login(credentials)), Reply::Failed(exception)) => {
+                tracing::debug!(user = %credentials.user, "login refused");
+                let exception = self.mind_login_failure(exception);
+                let (class, method) = id::CONNECTION_START_OK;
+                self.close(&exception.at(class, method));
+            }
+            (Some(Pending::Open), Reply::Done) => {
+                self.phase = Phase::Running;
+                self.send(connection::AMQPMethod::OpenOk(connection::OpenOk {}));
+            }
+            (Some(Pending::Open), Reply::Failed(exception)) => {
+                let (class, method) = id::CONNECTION_OPEN;
+                self.close(&exception.at(class, method));
+            }
+            (Some(Pending::UpdateSecret), Reply::Done) => {
+                self.send(connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {}));
+            }
+            (Some(Pending::UpdateSecret), Reply::Failed(exception)) => self.close(&exception.at(10, 70)),
+            _ => {}
+        }
+    }
+
+    /// Something that came through the outbox. Returns a delivery whose consumer is gone: it belongs back.
+    ///
+    /// # Errors
+    /// The delivery, when its channel or consumer is gone.
+    pub fn handle_event(&mut self, event: Event) -> Result<(), Delivery> {
+        match event {
+            Event::Deliver(delivery) => {
+                if self.phase != Phase::Running {
+                    return Err(delivery);
+                }
+                match self.channels.get_mut(delivery.channel.0 as usize).and_then(Option::as_mut) {
+                    Some(channel) => return channel.deliver(delivery, &mut self.output),
+                    None => return Err(delivery),
+                }
+            }
+            Event::ConsumerCancelled { channel, consumer } => {
+                let notify = self.client_properties.has("consumer_cancel_notify");
+                if let Some(channel) = self.channels.get_mut(channel.0 as usize).and_then(Option::as_mut) {
+                    channel.consumer_cancelled(consumer, notify, &mut self.output);
+                }
+            }
+            Event::Synced(position) => {
+                for id in &self.confirming {
+                    if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                        channel.synced(position);
+                    }
+                }
+            }
+            Event::Blocked(reason) => self.alarm = Some(reason),
+            Event::Unblocked => {
+                self.alarm = None;
+                if std::mem::take(&mut self.is_blocked) && self.client_properties.has("connection.blocked") {
+                    self.send(connection::AMQPMethod::Unblocked(connection::Unblocked {}));
+                }
+            }
+            Event::Close(text) => self.close(&Exception::new(ReplyCode::ConnectionForced, text)),
+        }
+        Ok(())
+    }
+
+    /// Writes the confirms that are decided. Returns the highest journal position some publish still waits for.
+    pub fn flush_confirms(&mut self) -> Option<Position> {
+        let mut highest = None;
+        for id in &self.confirming {
+            if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                highest = highest.max(channel.flush_confirms(&mut self.output));
+            }
+        }
+        highest
+    }
+
+    /// What was agreed, once the vhost is open.
+    pub fn opened(&self) -> Option<Opened> {
+        (self.phase == Phase::Running).then(|| Opened {
+            tuned: self.tuned,
+            client_properties: self.client_properties.clone(),
+            mechanism: self.mechanism.clone(),
+        })
+    }
+
+    /// Whether the handshake is over, well or badly.
+    pub fn is_past_handshake(&self) -> bool {
+        !matches!(self.phase, Phase::Header | Phase::StartOk | Phase::TuneOk | Phase::Open)
+    }
+
+    /// Whether we wait for the client's close-ok, or for it to go.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// Whether nothing more is said: once the output is written the socket is closed.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether the socket is to be closed only after a while: a refused login of a client that cannot be told.
+    pub fn is_to_be_dropped(&self) -> bool {
+        self.is_to_be_dropped
+    }
+
+    /// Whether the input waits for an alarm to end.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// The open channels, for people.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, ChannelFigures)> {
+        let open = self.channels.iter().enumerate();
+        open.filter_map(|(id, channel)| {
+            Some((ChannelId(u16::try_from(id).ok()?), channel.as_ref()?.figures()))
+        })
+    }
+
+    /// How many channels are open.
+    pub fn channel_count(&self) -> usize {
+        self.channel_count
+    }
+
+    /// Takes what all channels leave behind: the connection is gone.
+    pub fn release_all(&mut self) -> Vec<Request> {
+        self.phase = Phase::Closed;
+        self.pending = None;
+        let acks = self.take_acks();
+        let mut requests: Vec<Request> = self.follow_ups.drain(..).chain(acks).collect();
+        for channel in self.channels.drain(..).flatten() {
+            let mut channel = channel;
+            requests.push(Request::Release(channel.release()));
+        }
+        self.pending = None;
+        requests
+    }
+}
+
+fn is_ack(frame: &Frame<'_>) -> bool {
+    let Payload::Method { class, method, .. } = frame.payload else { return false };
+    (class, method) == id::BASIC_ACK
+}
+
+fn method_id(payload: &Payload<'_>) -> (u16, u16) {
+    match payload {
+        Payload::Method { class, method, .. } => (*class, *method),
+        Payload::Header { .. } | Payload::Body(_) => id::BASIC_PUBLISH,
+        Payload::Heartbeat => (0, 0),
+    }
+}

@@ -1,0 +1,326 @@
+//! The driver of a connection: owns its socket, carries out what its machine asks, writes what it says. Start reading
+//! at [`run`].
+//!
+//! One task per connection. A turn of its loop: wait for bytes, events or a deadline; feed the machine; hand over the
+//! events; flush confirms; wake the connections that got something; write.
+
+mod execute;
+mod socket;
+
+use super::connection::Connection;
+use super::handshake::Limits;
+use super::heartbeat::{Due, Heartbeat};
+use crate::auth::User;
+use crate::broker::connections::{Channel, NewConnection, Traffic};
+use crate::broker::{self, Broker, Session};
+use crate::event::Event;
+use crate::name::{ConsumerId, Position};
+use crate::outbox::{Outbox, Wakes};
+use crate::time::{self, Duration, Instant};
+use socket::Socket;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, info};
+
+/// Above this many bytes not yet written, events stay in the outbox and nothing more is read.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a client that cannot be told of its refused login is left waiting (RabbitMQ: 3 s), against guessing.
+const REFUSED_LOGIN_DELAY: Duration = Duration::from_secs(3);
+/// How old the figures shown of a busy connection may be.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What all AMQP connections of a node share.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub limits: Limits,
+    pub handshake_timeout: Duration,
+}
+
+/// Both ends of a connection's socket.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Ends {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// Serves a connection until it ends, and leaves nothing of it behind.
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    ends: Ends,
+    settings: Settings,
+    broker: Arc<Broker>,
+) {
+    let mut driver = Driver::new(stream, ends, settings, broker);
+    let outcome = driver.serve().await;
+    driver.leave();
+    match outcome {
+        Ok(()) => info!(peer = %ends.peer, "connection closed"),
+        Err(error) => info!(peer = %ends.peer, %error, "connection lost"),
+    }
+    driver.socket.finish(driver.machine.output()).await;
+}
+
+struct Driver<S> {
+    socket: Socket<S>,
+    machine: Connection,
+    broker: Arc<Broker>,
+    ends: Ends,
+    settings: Settings,
+    outbox: Arc<Outbox>,
+    wakes: Wakes,
+    /// Events taken from the outbox; empty between turns.
+    events: VecDeque<Event>,
+    user: Option<User>,
+    session: Option<Session>,
+    entry: Option<Arc<broker::connections::Connection>>,
+    traffic: Arc<Traffic>,
+    heartbeat: Option<Heartbeat>,
+    /// The handshake must be over, or the close answered, by then.
+    patience: Option<Instant>,
+    consumers: Vec<ConsumerId>,
+    /// Reply addresses, by channel.
+    reply_addresses: Vec<(crate::name::ChannelId, String)>,
+    /// The outbox was full: its consumers wait for room.
+    has_starved: bool,
+    /// A channel limits its consumers together: settling in one queue may make room in another.
+    has_shared_limits: bool,
+    /// The journal position whose sync the outbox will be told of.
+    awaited: Position,
+    figures_at: Option<Instant>,
+    figures_are_stale: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    fn new(stream: S, ends: Ends, settings: Settings, broker: Arc<Broker>) -> Self {
+        let outbox = Arc::new(Outbox::new(broker.next_connection_id()));
+        let traffic = Arc::new(Traffic::default());
+        let now = time::now();
+        Self {
+            socket: Socket::new(stream, Arc::clone(&traffic)),
+            machine: Connection::new(settings.limits, broker.cluster_name.clone()),
+            broker,
+            ends,
+            patience: Some(now + settings.handshake_timeout),
+            settings,
+            outbox,
+            wakes: Wakes::default(),
+            events: VecDeque::new(),
+            user: None,
+            session: None,
+            entry: None,
+            traffic,
+            heartbeat: None,
+            consumers: Vec::new(),
+            reply_addresses: Vec::new(),
+            has_starved: false,
+            has_shared_limits: false,
+            awaited: Position::NONE,
+            figures_at: None,
+            figures_are_stale: false,
+        }
+    }
+
+    /// The loop. `Ok` when the connection was closed by the rules.
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let now = time::now();
+            self.mind_time(now)?;
+            self.handle_input().await;
+            self.hand_over_events();
+            self.flush_confirms();
+            self.wakes.flush();
+            self.refresh_figures(now);
+            if self.machine.is_closed() {
+                if self.machine.is_to_be_dropped() {
+                    self.socket.ignore_until(time::now() + REFUSED_LOGIN_DELAY).await;
+                }
+                return Ok(());
+            }
+            let may_read = !self.machine.is_blocked() && self.machine.output().len() < OUTPUT_BYTES_MAX;
+            let deadline = self.next_deadline();
+            let done = self.socket.wait(self.machine.output(), &self.outbox, may_read, deadline).await?;
+            let now = time::now();
+            if let Some(heartbeat) = &mut self.heartbeat {
+                if done.received || !may_read {
+                    heartbeat.received(now);
+                }
+                if done.sent {
+                    heartbeat.sent(now);
+                }
+            }
+        }
+    }
+
+    /// Heartbeats, and patience with a peer that does not say what it has to.
+    fn mind_time(&mut self, now: Instant) -> io::Result<()> {
+        match self.heartbeat.map_or(Due::Nothing, |heartbeat| heartbeat.due(now)) {
+            Due::Nothing => {}
+            Due::Send => {
+                self.machine.output().heartbeat();
+                self.socket.rest();
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.sent(now);
+                }
+            }
+            Due::PeerIsGone => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
+            }
+        }
+        if self.machine.is_closing() {
+            let until = now + self.settings.handshake_timeout;
+            self.patience = Some(self.patience.map_or(until, |patience| patience.min(until)));
+        } else if self.machine.is_past_handshake() {
+            self.patience = None;
+        }
+        if self.patience.is_some_and(|patience| patience <= now) {
+            let what = if self.machine.is_closing() { "close was not answered" } else { "handshake timeout" };
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.map(|heartbeat| heartbeat.next_deadline());
+        let figures = self.figures_at.filter(|_| self.figures_are_stale).map(|at| at + FIGURES_INTERVAL);
+        [heartbeat, self.patience, figures].into_iter().flatten().min()
+    }
+
+    /// Feeds the machine what was read, and answers what it asks.
+    async fn handle_input(&mut self) {
+        loop {
+            let mut rest = self.socket.input();
+            let before = rest.len();
+            let request = self.machine.next_request(&mut rest);
+            let read = before - rest.len();
+            self.socket.consume(read);
+            let Some(request) = request else { return };
+            if let Some(reply) = self.execute(request).await {
+                self.machine.handle_reply(reply);
+            }
+            if self.machine.output().len() > OUTPUT_BYTES_MAX {
+                return;
+            }
+        }
+    }
+
+    /// Hands what came through the outbox to the machine, unless the client does not read what it gets.
+    fn hand_over_events(&mut self) {
+        if self.machine.output().len() < OUTPUT_BYTES_MAX {
+            self.drain_outbox();
+        }
+        if self.has_starved && self.machine.output().len() < OUTPUT_BYTES_MAX / 2 {
+            self.has_starved = false;
+            for consumer in &self.consumers {
+                self.broker.resume(*consumer, &mut self.wakes);
+            }
+        }
+    }
+
+    fn drain_outbox(&mut self) {
+        let orphans = self.take_events();
+        for (queue, sequences) in orphans {
+            self.broker.requeue(queue, &sequences, &mut self.wakes);
+        }
+    }
+
+    /// Takes all events; returns the deliveries whose consumers are gone, by queue.
+    fn take_events(&mut self) -> execute::ByQueue {
+        let mut orphans = execute::ByQueue::new();
+        let mut events = std::mem::take(&mut self.events);
+        self.has_starved |= self.outbox.drain(&mut events);
+        for event in events.drain(..) {
+            let is_blocked_before = self.machine.is_blocked();
+            if let Err(delivery) = self.machine.handle_event(event)
+                && let Some(source) = delivery.source
+            {
+                orphans.entry(source.queue).or_default().push(source.sequence);
+            }
+            if is_blocked_before != self.machine.is_blocked() {
+                self.figures_are_stale = true;
+            }
+        }
+        self.events = events;
+        orphans
+    }
+
+    fn flush_confirms(&mut self) {
+        let Some(position) = self.machine.flush_confirms() else { return };
+        if position > self.awaited {
+            self.awaited = position;
+            self.broker.store.notify_when_synced(position, Arc::clone(&self.outbox) as _);
+        }
+    }
+
+    /// The vhost is open: everybody may see the connection now.
+    fn register(&mut self) {
+        let (Some(opened), Some(session)) = (self.machine.opened(), &self.session) else { return };
+        let entry = self.broker.connected(NewConnection {
+            id: self.outbox.connection,
+            user: session.user.clone(),
+            vhost: session.vhost.name.clone(),
+            peer: self.ends.peer,
+            local: self.ends.local,
+            connected_at: time::unix_ms(),
+            protocol: "AMQP 0-9-1",
+            auth_mechanism: opened.mechanism,
+            channel_max: opened.tuned.channel_max,
+            frame_max: opened.tuned.frame_max,
+            heartbeat_s: opened.tuned.heartbeat_s,
+            user_provided_name: opened.client_properties.connection_name().map(str::to_owned),
+            client_properties: opened.client_properties.0,
+            traffic: Arc::clone(&self.traffic),
+            outbox: Arc::clone(&self.outbox),
+        });
+        info!(connection = %entry.name, user = %entry.user, vhost = %entry.vhost, "connection opened");
+        self.entry = Some(entry);
+        self.heartbeat = Heartbeat::new(opened.tuned.heartbeat_s, time::now());
+        // An alarm or a deletion of the vhost that came before we were on the list.
+        if let Some(reason) = self.broker.alarms.reason() {
+            self.outbox.push(Event::Blocked(reason));
+        }
+    }
+
+    fn refresh_figures(&mut self, now: Instant) {
+        let Some(entry) = &self.entry else { return };
+        if self.figures_at.is_some_and(|at| now < at + FIGURES_INTERVAL) && !self.figures_are_stale {
+            return;
+        }
+        entry.is_blocked.store(self.machine.is_blocked(), Ordering::Relaxed);
+        let figures = self.machine.channels().map(|(id, figures)| Channel {
+            id,
+            consumers: figures.consumers,
+            unacked: figures.unacked,
+            unconfirmed: figures.unconfirmed,
+            uncommitted_messages: figures.uncommitted_messages,
+            uncommitted_acks: figures.uncommitted_acks,
+            prefetch: figures.prefetch,
+            global_prefetch: figures.global_prefetch,
+            is_confirm: figures.is_confirm,
+            is_transactional: figures.is_transactional,
+        });
+        *entry.channels.lock() = figures.collect();
+        self.figures_at = Some(now);
+        self.figures_are_stale = false;
+    }
+
+    /// Gives back everything the connection held.
+    fn leave(&mut self) {
+        self.outbox.close();
+        for request in self.machine.release_all() {
+            self.release_on_leave(request);
+        }
+        self.drain_outbox();
+        for (_, address) in self.reply_addresses.drain(..) {
+            self.broker.unsubscribe_replies(&address);
+        }
+        self.broker.disconnected(self.outbox.connection, &mut self.wakes);
+        self.wakes.flush();
+        debug!(peer = %self.ends.peer, "connection released");
+    }
+}

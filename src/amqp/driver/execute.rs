@@ -1,0 +1,352 @@
+//! What a machine asks for, carried out by the broker: the one place where AMQP's words become the broker's.
+
+use super::Driver;
+use crate::amqp::exception::Exception;
+use crate::amqp::handshake::{self, Credentials};
+use crate::amqp::method::{exchange, queue};
+use crate::amqp::request::{
+    Disposition, Got, Publish, Published, Release, Reply, Request, Settle, Subscribe, Topology,
+};
+use crate::amqp::unacked::Delivered;
+use crate::broker::consume::{self, TransactionSettles};
+use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
+use crate::broker::{Durable, Error, Outcome, Session};
+use crate::definition::{Binding, Destination};
+use crate::name::{
+    BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, QueueId, QueueName, Sequence, VhostName,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Places in queues.
+pub(super) type ByQueue = BTreeMap<QueueId, Vec<Sequence>>;
+
+fn add_by_queue(by_queue: &mut ByQueue, deliveries: &[Delivered]) {
+    for delivered in deliveries {
+        by_queue.entry(delivered.queue).or_default().push(delivered.sequence);
+    }
+}
+
+fn count(messages: usize) -> u32 {
+    u32::try_from(messages).unwrap_or(u32::MAX)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Carries out a request. `None` where the machine is already told.
+    pub(super) async fn execute(&mut self, request: Request) -> Option<Reply> {
+        match request {
+            Request::Publish(publish) => return Some(self.publish(publish)),
+            Request::Settle(settle) => {
+                self.settle(&settle);
+                return Some(Reply::Done);
+            }
+            _ => self.figures_are_stale = true,
+        }
+        let reply = match request {
+            Request::Authenticate(credentials) => self.authenticate(&credentials),
+            Request::Open(vhost) => return self.open(&vhost),
+            Request::UpdateSecret(secret) => self.update_secret(&secret),
+            Request::CheckPublish(publish) => self.check_publish(publish),
+            Request::Topology(_, topology) => self.change_topology(topology).await,
+            Request::Subscribe(subscribe) => self.subscribe(subscribe),
+            Request::SubscribeReplies(channel, tag) => self.subscribe_replies(channel, tag),
+            Request::Unsubscribe(_, consumer) => {
+                self.unsubscribe(consumer);
+                // What was on its way arrives before cancel-ok.
+                self.drain_outbox();
+                Ok(Reply::Done)
+            }
+            Request::UnsubscribeReplies(channel) => {
+                self.forget_reply_addresses(channel);
+                Ok(Reply::Done)
+            }
+            Request::Get { queue, no_ack, .. } => self.get(&queue, no_ack),
+            Request::Commit { publishes, settles, .. } => self.commit(&publishes, &settles).await,
+            Request::Resume(consumers) => {
+                self.has_shared_limits = true;
+                consumers.iter().for_each(|consumer| self.broker.resume(*consumer, &mut self.wakes));
+                Ok(Reply::Done)
+            }
+            Request::Release(release) => {
+                self.release(&release);
+                Ok(Reply::Done)
+            }
+            Request::Publish(_) | Request::Settle(_) => Ok(Reply::Done),
+        };
+        Some(reply.unwrap_or_else(Reply::Failed))
+    }
+
+    fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, Exception> {
+        let is_loopback = self.ends.peer.ip().to_canonical().is_loopback();
+        let user = self.broker.log_in(credentials.user.as_str(), &credentials.password, is_loopback);
+        self.user = Some(user.map_err(|_| handshake::login_refused(&credentials.mechanism))?);
+        Ok(Reply::Done)
+    }
+
+    /// Answers by itself: the connection must be known before the client hears that it is open.
+    fn open(&mut self, vhost: &VhostName) -> Option<Reply> {
+        let entered = match &self.user {
+            Some(user) => self.broker.enter(user, vhost, Some(self.outbox.connection)),
+            None => Err(Error::LoginRefused),
+        };
+        match entered {
+            Ok(session) => {
+                self.session = Some(session);
+                self.machine.handle_reply(Reply::Done);
+                self.register();
+                None
+            }
+            Err(error) => Some(Reply::Failed(error.into())),
+        }
+    }
+
+    fn update_secret(&mut self, secret: &[u8]) -> Result<Reply, Exception> {
+        let is_loopback = self.ends.peer.ip().to_canonical().is_loopback();
+        let session = self.session()?;
+        let user = self.broker.log_in(session.user.as_str(), secret, is_loopback);
+        let refused = || {
+            let text = "New secret was refused by one of the backends";
+            Exception::new(crate::amqp::exception::ReplyCode::NotAllowed, text)
+        };
+        let user = user.map_err(|_| refused())?;
+        self.session = Some(self.broker.enter(&user, &session.vhost.name, session.connection)?);
+        self.user = Some(user);
+        Ok(Reply::Done)
+    }
+
+    fn session(&self) -> Result<&Session, Exception> {
+        self.session.as_ref().ok_or_else(|| Error::LoginRefused.into())
+    }
+
+    fn publish(&mut self, publish: Publish) -> Reply {
+        let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
+        let Publish { message, refusal, .. } = publish;
+        match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
+            Ok(Outcome::Safe) => Reply::Published(Published::Safe),
+            Ok(Outcome::SafeAt(position)) => Reply::Published(Published::SafeAt(position)),
+            Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
+            Err(exception) => Reply::Failed(exception),
+        }
+    }
+
+    fn check_publish(&mut self, publish: Publish) -> Result<Reply, Exception> {
+        let Some(session) = &mut self.session else { return Err(Error::LoginRefused.into()) };
+        self.broker.check_publish(session, &publish.message, publish.refusal)?;
+        Ok(Reply::Done)
+    }
+
+    fn settle(&mut self, settle: &Settle) {
+        let first = settle.deliveries.first().map(|delivered| delivered.queue);
+        let Some(first) = first else { return };
+        if settle.deliveries.iter().all(|delivered| delivered.queue == first) {
+            let sequences: smallvec::SmallVec<[Sequence; 64]> =
+                settle.deliveries.iter().map(|delivered| delivered.sequence).collect();
+            self.settle_in(first, &sequences, settle.disposition);
+        } else {
+            let mut by_queue = ByQueue::new();
+            add_by_queue(&mut by_queue, &settle.deliveries);
+            for (queue, sequences) in by_queue {
+                self.settle_in(queue, &sequences, settle.disposition);
+            }
+        }
+        if self.has_shared_limits {
+            self.consumers.iter().for_each(|consumer| self.broker.resume(*consumer, &mut self.wakes));
+        }
+    }
+
+    fn settle_in(&mut self, queue: QueueId, sequences: &[Sequence], disposition: Disposition) {
+        match disposition {
+            Disposition::Ack | Disposition::Discard => self.broker.ack(queue, sequences, &mut self.wakes),
+            Disposition::Requeue => self.broker.requeue(queue, sequences, &mut self.wakes),
+        }
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Exception> {
+        let Subscribe { channel, consume, prefetch, credit } = subscribe;
+        let subscribe = consume::Subscribe {
+            queue: QueueName::new(consume.queue.as_str()),
+            tag: ConsumerTag::new(consume.consumer_tag.as_str()),
+            channel,
+            outbox: Arc::clone(&self.outbox),
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            prefetch,
+            credit,
+            arguments: consume.arguments,
+        };
+        let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
+        let (consumer, tag) = self.broker.subscribe(session, subscribe, &mut self.wakes)?;
+        self.consumers.push(consumer);
+        Ok(Reply::Consuming { consumer, tag, reply_address: None })
+    }
+
+    fn subscribe_replies(&mut self, channel: ChannelId, tag: ConsumerTag) -> Result<Reply, Exception> {
+        let (consumer, address) = self.broker.subscribe_replies(channel, &self.outbox)?;
+        self.reply_addresses.push((channel, address.clone()));
+        let tag = if tag.is_empty() { ConsumerTag::new(&format!("amq.ctag-{}", consumer.0)) } else { tag };
+        Ok(Reply::Consuming { consumer, tag, reply_address: Some(address) })
+    }
+
+    fn unsubscribe(&mut self, consumer: ConsumerId) {
+        self.consumers.retain(|other| *other != consumer);
+        self.broker.unsubscribe(consumer, &mut self.wakes);
+    }
+
+    fn forget_reply_addresses(&mut self, channel: ChannelId) {
+        let gone = self.reply_addresses.extract_if(.., |(other, _)| *other == channel);
+        gone.for_each(|(_, address)| self.broker.unsubscribe_replies(&address));
+    }
+
+    fn get(&mut self, name: &QueueName, no_ack: bool) -> Result<Reply, Exception> {
+        let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
+        let got = self.broker.get(session, name, no_ack, &mut self.wakes)?;
+        Ok(Reply::Got(got.map(|(queue, taken)| Got {
+            queue,
+            sequence: taken.sequence,
+            redelivered: taken.redelivered,
+            message: taken.message,
+            message_count: count(taken.ready_left),
+        })))
+    }
+
+    async fn commit(&mut self, publishes: &[Publish], settles: &[Settle]) -> Result<Reply, Exception> {
+        let messages: Vec<_> = publishes.iter().map(|publish| Arc::clone(&publish.message)).collect();
+        let (mut gone, mut requeued) = (ByQueue::new(), ByQueue::new());
+        for settle in settles {
+            let by_queue = if settle.disposition == Disposition::Requeue { &mut requeued } else { &mut gone };
+            add_by_queue(by_queue, &settle.deliveries);
+        }
+        let settles =
+            TransactionSettles { gone: gone.into_iter().collect(), requeued: requeued.into_iter().collect() };
+        let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
+        let (unroutable, end) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
+        self.wakes.flush();
+        if let Some(end) = end {
+            self.broker.settled(Durable { value: (), at: end }).await?;
+        }
+        let returned = unroutable.into_iter().map(|index| &publishes[index]);
+        let returned = returned.filter(|publish| publish.mandatory);
+        Ok(Reply::Committed { unroutable: returned.map(|publish| Arc::clone(&publish.message)).collect() })
+    }
+
+    async fn change_topology(&mut self, topology: Topology) -> Result<Reply, Exception> {
+        let broker = Arc::clone(&self.broker);
+        let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
+        match topology {
+            Topology::DeclareExchange(declare) => {
+                let name = ExchangeName::new(declare.exchange.as_str());
+                if declare.passive {
+                    broker.check_exchange_exists(session, &name)?;
+                } else {
+                    broker
+                        .settled(broker.declare_exchange(session, declare_exchange(name, declare))?)
+                        .await?;
+                }
+                Ok(Reply::Done)
+            }
+            Topology::DeleteExchange(delete) => {
+                let name = ExchangeName::new(delete.exchange.as_str());
+                let condition = DeleteIf { unused: delete.if_unused, empty: false };
+                broker.settled(broker.delete_exchange(session, &name, condition)?).await?;
+                Ok(Reply::Done)
+            }
+            Topology::BindExchange(bind) => {
+                let destination = Destination::Exchange(ExchangeName::new(bind.destination.as_str()));
+                let binding =
+                    binding(bind.source.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
+                broker.settled(broker.bind(session, binding)?).await?;
+                Ok(Reply::Done)
+            }
+            Topology::UnbindExchange(unbind) => {
+                let destination = Destination::Exchange(ExchangeName::new(unbind.destination.as_str()));
+                let key = unbind.routing_key.as_str();
+                let binding = binding(unbind.source.as_str(), destination, key, unbind.arguments);
+                broker.settled(broker.unbind(session, &binding)?).await?;
+                Ok(Reply::Done)
+            }
+            Topology::BindQueue(bind) => {
+                let destination = Destination::Queue(QueueName::new(bind.queue.as_str()));
+                let binding =
+                    binding(bind.exchange.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
+                broker.settled(broker.bind(session, binding)?).await?;
+                Ok(Reply::Done)
+            }
+            Topology::UnbindQueue(unbind) => {
+                let destination = Destination::Queue(QueueName::new(unbind.queue.as_str()));
+                let key = unbind.routing_key.as_str();
+                let binding = binding(unbind.exchange.as_str(), destination, key, unbind.arguments);
+                broker.settled(broker.unbind(session, &binding)?).await?;
+                Ok(Reply::Done)
+            }
+            Topology::DeclareQueue(declare) => self.declare_queue(declare).await,
+            Topology::PurgeQueue(purge) => {
+                let name = QueueName::new(purge.queue.as_str());
+                Ok(Reply::Count(count(broker.purge_queue(session, &name, &mut self.wakes)?)))
+            }
+            Topology::DeleteQueue(delete) => {
+                let name = QueueName::new(delete.queue.as_str());
+                let condition = DeleteIf { unused: delete.if_unused, empty: delete.if_empty };
+                let deleted = broker.delete_queue(session, &name, condition, &mut self.wakes)?;
+                Ok(Reply::Count(count(broker.settled(deleted).await?.unwrap_or(0))))
+            }
+        }
+    }
+
+    async fn declare_queue(&mut self, declare: queue::Declare) -> Result<Reply, Exception> {
+        let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
+        let name = QueueName::new(declare.queue.as_str());
+        let declared = if declare.passive {
+            self.broker.check_queue_exists(session, &name)?
+        } else {
+            let declare = DeclareQueue {
+                name,
+                durable: declare.durable,
+                exclusive: declare.exclusive,
+                auto_delete: declare.auto_delete,
+                arguments: declare.arguments,
+            };
+            self.broker.settled(self.broker.declare_queue(session, declare)?).await?
+        };
+        let (message_count, consumer_count) = (count(declared.messages), count(declared.consumers));
+        Ok(Reply::Queue { name: declared.name, message_count, consumer_count })
+    }
+
+    /// Gives back what a channel held: consumers first, so that nothing comes back to them; then everything it had and
+    /// everything on its way to it, together, so that their order holds.
+    fn release(&mut self, release: &Release) {
+        release.consumers.iter().for_each(|consumer| self.unsubscribe(*consumer));
+        if release.had_replies {
+            self.forget_reply_addresses(release.channel);
+        }
+        let mut returning = self.take_events();
+        add_by_queue(&mut returning, &release.deliveries);
+        for (queue, sequences) in returning {
+            self.broker.requeue(queue, &sequences, &mut self.wakes);
+        }
+    }
+
+    /// The connection is gone: carries out what its machine leaves behind.
+    pub(super) fn release_on_leave(&mut self, request: Request) {
+        match request {
+            Request::Release(release) => self.release(&release),
+            Request::Settle(settle) => self.settle(&settle),
+            _ => {}
+        }
+    }
+}
+
+fn declare_exchange(name: ExchangeName, declare: exchange::Declare) -> DeclareExchange {
+    DeclareExchange {
+        name,
+        kind: declare.kind.as_str().to_owned(),
+        durable: declare.durable,
+        auto_delete: declare.auto_delete,
+        internal: declare.internal,
+        arguments: declare.arguments,
+    }
+}
+
+fn binding(source: &str, destination: Destination, key: &str, arguments: crate::arguments::Table) -> Binding {
+    Binding { source: ExchangeName::new(source), destination, key: BindingKey::new(key), arguments }
+}

@@ -1,0 +1,34 @@
+//! The broker's errors as AMQP exceptions: the one place where a refusal gets its reply code.
+
+use super::exception::{Exception, ReplyCode};
+use crate::broker::Error;
+
+impl From<Error> for Exception {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::NotFound(_) => ReplyCode::NotFound,
+            Error::Refused { .. }
+            | Error::DefaultExchange
+            | Error::ReservedPrefix { .. }
+            | Error::SystemExchange(_)
+            | Error::InternalExchange(_)
+            | Error::ExclusiveUse(_)
+            | Error::VolatileQueue => ReplyCode::AccessRefused,
+            Error::Locked(_) => ReplyCode::ResourceLocked,
+            Error::Inequivalent { .. }
+            | Error::UnknownExchangeType(_)
+            | Error::InvalidArgument { .. }
+            | Error::InUse(_)
+            | Error::NotEmpty(_)
+            | Error::UserId { .. }
+            | Error::Expiration { .. }
+            | Error::Exchange(_)
+            | Error::NoUser(_)
+            | Error::Pattern(_)
+            | Error::Invalid(_) => ReplyCode::PreconditionFailed,
+            Error::NoVhost(_) | Error::VhostRefused { .. } | Error::LoginRefused => ReplyCode::NotAllowed,
+            Error::Journal(_) | Error::NoRandom => ReplyCode::InternalError,
+        };
+        Exception::new(code, error.to_string())
+    }
+}

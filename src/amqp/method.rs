@@ -1,0 +1,340 @@
+//! Methods: from bytes to `amq-protocol`'s structs behind a bounded check, and back. PURE.
+//!
+//! `amq-protocol`'s parser recurses over tables without a limit, so no bytes reach it that [`check`] has not walked.
+//! The methods of the hot path (publish, deliver, ack) are read and written here by hand.
+
+use super::exception::{Exception, ReplyCode};
+use super::frame::Output;
+use crate::arguments;
+use crate::name::{ChannelId, DeliveryTag};
+use amq_protocol::frame::WriteContext;
+use amq_protocol::protocol::{AMQPClass, gen_class, parse_class};
+
+pub use amq_protocol::protocol::{access, basic, channel, confirm, connection, exchange, queue, tx};
+
+/// Class and method ids that code refers to.
+#[allow(missing_docs)]
+pub mod id {
+    pub const CONNECTION: u16 = 10;
+    pub const CHANNEL: u16 = 20;
+    pub const BASIC: u16 = 60;
+    pub const CONNECTION_START_OK: (u16, u16) = (10, 11);
+    pub const CONNECTION_SECURE_OK: (u16, u16) = (10, 21);
+    pub const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
+    pub const CONNECTION_OPEN: (u16, u16) = (10, 40);
+    pub const CONNECTION_CLOSE: (u16, u16) = (10, 50);
+    pub const CONNECTION_CLOSE_OK: (u16, u16) = (10, 51);
+    pub const CHANNEL_OPEN: (u16, u16) = (20, 10);
+    pub const CHANNEL_CLOSE: (u16, u16) = (20, 40);
+    pub const CHANNEL_CLOSE_OK: (u16, u16) = (20, 41);
+    pub const BASIC_PUBLISH: (u16, u16) = (60, 40);
+    pub const BASIC_ACK: (u16, u16) = (60, 80);
+    pub const BASIC_NACK: (u16, u16) = (60, 120);
+}
+
+/// What a client's method consists of, in order: `b` octet, `h` short, `l` long, `q` long long, `s` short string,
+/// `S` long string, `T` field table, `x` an octet of bits.
+const LAYOUTS: &[((u16, u16), &str)] = &[
+    (id::CONNECTION_START_OK, "TsSs"),
+    (id::CONNECTION_SECURE_OK, "S"),
+    (id::CONNECTION_TUNE_OK, "hlh"),
+    (id::CONNECTION_OPEN, "ssx"),
+    (id::CONNECTION_CLOSE, "hshh"),
+    (id::CONNECTION_CLOSE_OK, ""),
+    ((10, 70), "Ss"),
+    (id::CHANNEL_OPEN, "s"),
+    ((20, 20), "x"),
+    ((20, 21), "x"),
+    (id::CHANNEL_CLOSE, "hshh"),
+    (id::CHANNEL_CLOSE_OK, ""),
+    ((30, 10), "sx"),
+    ((40, 10), "hssxT"),
+    ((40, 20), "hsx"),
+    ((40, 30), "hsssxT"),
+    ((40, 40), "hsssxT"),
+    ((50, 10), "hsxT"),
+    ((50, 20), "hsssxT"),
+    ((50, 30), "hsx"),
+    ((50, 40), "hsx"),
+    ((50, 50), "hsssT"),
+    ((60, 10), "lhx"),
+    ((60, 20), "hssxT"),
+    ((60, 30), "sx"),
+    ((60, 31), "s"),
+    (id::BASIC_PUBLISH, "hssx"),
+    ((60, 70), "hsx"),
+    (id::BASIC_ACK, "qx"),
+    ((60, 90), "qx"),
+    ((60, 100), "x"),
+    ((60, 110), "x"),
+    (id::BASIC_NACK, "qx"),
+    ((85, 10), "x"),
+    ((90, 10), ""),
+    ((90, 20), ""),
+    ((90, 30), ""),
+];
+
+/// Parses a client's method from a frame's payload.
+///
+/// # Errors
+/// 540 NOT_IMPLEMENTED for ids no client may send, 502 SYNTAX_ERROR for arguments that are not what the method has.
+pub fn parse(payload: &[u8], class: u16, method: u16) -> Result<AMQPClass, Exception> {
+    check(payload.get(4..).unwrap_or_default(), class, method)?;
+    match parse_class(payload) {
+        Ok((_, parsed)) => Ok(parsed),
+        // What `check` lets through can fail only in a short string that is not UTF-8.
+        Err(_) => Err(syntax_error("short string is not valid UTF-8", class, method)),
+    }
+}
+
+fn syntax_error(what: impl std::fmt::Display, class: u16, method: u16) -> Exception {
+    Exception::new(ReplyCode::SyntaxError, format!("{what} in method {class}.{method}")).at(class, method)
+}
+
+/// Walks the arguments of a method: every length within bounds, every table nested within bounds, nothing left over.
+fn check(mut rest: &[u8], class: u16, method: u16) -> Result<(), Exception> {
+    let Some((_, layout)) = LAYOUTS.iter().find(|(id, _)| *id == (class, method)) else {
+        let text = format!("no method {class}.{method} that a client may send");
+        return Err(Exception::new(ReplyCode::NotImplemented, text).at(class, method));
+    };
+    for kind in layout.bytes() {
+        let length = match kind {
+            b'b' | b'x' => 1,
+            b'h' => 2,
+            b'l' => 4,
+            b'q' => 8,
+            b's' => 1 + usize::from(*rest.first().unwrap_or(&0)),
+            b'S' => match rest.first_chunk::<4>() {
+                Some(length) => (u32::from_be_bytes(*length) as usize).saturating_add(4),
+                None => 4,
+            },
+            _ => arguments::check_table(rest).map_err(|error| syntax_error(error, class, method))?,
+        };
+        rest = rest.get(length..).ok_or_else(|| syntax_error("truncated argument", class, method))?;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(syntax_error("trailing bytes", class, method)) }
+}
+
+/// A `basic.publish` read by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Publish<'a> {
+    pub exchange: &'a [u8],
+    pub routing_key: &'a [u8],
+    pub mandatory: bool,
+    pub immediate: bool,
+}
+
+/// Reads a `basic.publish` from a frame's payload.
+///
+/// # Errors
+/// 502 SYNTAX_ERROR when lengths don't fit.
+pub fn parse_publish(payload: &[u8]) -> Result<Publish<'_>, Exception> {
+    let read = || {
+        let rest = payload.get(6..)?;
+        let (&length, rest) = rest.split_first()?;
+        let (exchange, rest) = rest.split_at_checked(length.into())?;
+        let (&length, rest) = rest.split_first()?;
+        let (routing_key, rest) = rest.split_at_checked(length.into())?;
+        let [bits] = rest else { return None };
+        Some(Publish { exchange, routing_key, mandatory: bits & 1 != 0, immediate: bits & 2 != 0 })
+    };
+    read().ok_or_else(|| syntax_error("malformed arguments", id::BASIC_PUBLISH.0, id::BASIC_PUBLISH.1))
+}
+
+/// Reads the delivery tag and the bits of a `basic.ack`, `basic.nack` or `basic.reject`.
+///
+/// # Errors
+/// 502 SYNTAX_ERROR when there are not nine bytes.
+pub fn parse_settle(payload: &[u8], class: u16, method: u16) -> Result<(DeliveryTag, u8), Exception> {
+    match payload.get(4..).and_then(|rest| <[u8; 9]>::try_from(rest).ok()) {
+        Some([a, b, c, d, e, f, g, h, bits]) => {
+            Ok((DeliveryTag(u64::from_be_bytes([a, b, c, d, e, f, g, h])), bits))
+        }
+        None => Err(syntax_error("malformed arguments", class, method)),
+    }
+}
+
+impl Output {
+    /// A method of the cold path, from its struct.
+    pub fn class(&mut self, channel: ChannelId, class: &AMQPClass) {
+        self.method(channel, |buffer| {
+            let start = buffer.len();
+            match gen_class(class)(WriteContext::from(std::mem::take(buffer))) {
+                Ok(written) => *buffer = written.into_inner().0,
+                // Writing to memory fails only for a short string that is too long; ours are checked where they enter.
+                Err(_) => debug_assert!(false, "method {class:?} at {start} does not encode"),
+            }
+        });
+    }
+
+    /// `basic.deliver`.
+    pub fn deliver(&mut self, channel: ChannelId, deliver: &Deliver<'_>) {
+        self.method(channel, |buffer| {
+            buffer.extend_from_slice(&[0, 60, 0, 60]);
+            short_string(buffer, deliver.consumer_tag.as_bytes());
+            buffer.extend_from_slice(&deliver.tag.0.to_be_bytes());
+            buffer.push(u8::from(deliver.redelivered));
+            short_string(buffer, deliver.exchange.as_bytes());
+            short_string(buffer, deliver.routing_key);
+        });
+    }
+
+    /// `basic.get-ok`.
+    pub fn get_ok(&mut self, channel: ChannelId, deliver: &Deliver<'_>, message_count: u32) {
+        self.method(channel, |buffer| {
+            buffer.extend_from_slice(&[0, 60, 0, 71]);
+            buffer.extend_from_slice(&deliver.tag.0.to_be_bytes());
+            buffer.push(u8::from(deliver.redelivered));
+            short_string(buffer, deliver.exchange.as_bytes());
+            short_string(buffer, deliver.routing_key);
+            buffer.extend_from_slice(&message_count.to_be_bytes());
+        });
+    }
+
+    /// `basic.return`; the routing key may be any bytes.
+    pub fn basic_return(
+        &mut self,
+        channel: ChannelId,
+        code: u16,
+        text: &str,
+        exchange: &str,
+        routing_key: &[u8],
+    ) {
+        self.method(channel, |buffer| {
+            buffer.extend_from_slice(&[0, 60, 0, 50]);
+            buffer.extend_from_slice(&code.to_be_bytes());
+            short_string(buffer, text.as_bytes());
+            short_string(buffer, exchange.as_bytes());
+            short_string(buffer, routing_key);
+        });
+    }
+
+    /// `basic.ack` from the broker: a publisher confirm.
+    pub fn ack(&mut self, channel: ChannelId, tag: DeliveryTag, multiple: bool) {
+        self.confirm(channel, 80, tag, u8::from(multiple));
+    }
+
+    /// `basic.nack` from the broker: a message no queue could take.
+    pub fn nack(&mut self, channel: ChannelId, tag: DeliveryTag) {
+        self.confirm(channel, 120, tag, 0);
+    }
+
+    fn confirm(&mut self, channel: ChannelId, method: u8, tag: DeliveryTag, bits: u8) {
+        self.method(channel, |buffer| {
+            buffer.extend_from_slice(&[0, 60, 0, method]);
+            buffer.extend_from_slice(&tag.0.to_be_bytes());
+            buffer.push(bits);
+        });
+    }
+
+    /// `access.request-ok` with ticket 1, as RabbitMQ answers; `amq-protocol`'s struct has no ticket.
+    pub fn access_request_ok(&mut self, channel: ChannelId) {
+        self.method(channel, |buffer| buffer.extend_from_slice(&[0, 30, 0, 11, 0, 1]));
+    }
+}
+
+/// What `basic.deliver` and `basic.get-ok` share.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Deliver<'a> {
+    pub consumer_tag: &'a str,
+    pub tag: DeliveryTag,
+    pub redelivered: bool,
+    pub exchange: &'a str,
+    pub routing_key: &'a [u8],
+}
+
+fn short_string(buffer: &mut Vec<u8>, text: &[u8]) {
+    let length = text.len().min(255);
+    buffer.push(u8::try_from(length).unwrap_or(u8::MAX));
+    buffer.extend_from_slice(&text[..length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(class: &AMQPClass) -> Vec<u8> {
+        gen_class(class)(WriteContext::from(Vec::new())).unwrap().into_inner().0
+    }
+
+    #[test]
+    fn publish_is_read_as_amq_protocol_writes_it() {
+        let class = AMQPClass::Basic(basic::AMQPMethod::Publish(basic::Publish {
+            exchange: "x".into(),
+            routing_key: "key".into(),
+            mandatory: true,
+            immediate: false,
+        }));
+        let expected = Publish { exchange: b"x", routing_key: b"key", mandatory: true, immediate: false };
+        assert_eq!(parse_publish(&payload(&class)), Ok(expected));
+    }
+
+    #[test]
+    fn a_method_cut_anywhere_is_a_syntax_error_and_never_a_panic() {
+        let class = AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
+            queue: "q".into(),
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            nowait: false,
+            arguments: Default::default(),
+        }));
+        let bytes = payload(&class);
+        assert_eq!(parse(&bytes, 50, 10), Ok(class));
+        for cut in 4..bytes.len() {
+            assert_eq!(
+                parse(&bytes[..cut], 50, 10).unwrap_err().code,
+                ReplyCode::SyntaxError,
+                "cut at {cut}"
+            );
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(parse(&longer, 50, 10).unwrap_err().code, ReplyCode::SyntaxError);
+    }
+
+    #[test]
+    fn unknown_methods_are_not_implemented() {
+        assert_eq!(parse(&[0, 99, 0, 1], 99, 1).unwrap_err().code, ReplyCode::NotImplemented);
+        assert_eq!(parse(&[0, 60, 0, 60], 60, 60).unwrap_err().code, ReplyCode::NotImplemented);
+    }
+
+    #[test]
+    fn every_layout_is_the_one_amq_protocol_reads() {
+        for ((class, method), layout) in LAYOUTS {
+            let mut bytes = vec![0, *class as u8, 0, *method as u8];
+            for kind in layout.bytes() {
+                let zeros = match kind {
+                    b'b' | b'x' | b's' => 1,
+                    b'h' => 2,
+                    b'q' => 8,
+                    _ => 4,
+                };
+                bytes.extend(std::iter::repeat_n(0, zeros));
+            }
+            let parsed = parse(&bytes, *class, *method);
+            assert!(parsed.is_ok(), "{class}.{method}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn a_deeply_nested_table_never_reaches_the_recursive_parser() {
+        let mut table = Vec::new();
+        for _ in 0..4000 {
+            let mut outer = vec![1, b'a', b'F'];
+            outer.extend_from_slice(&u32::try_from(table.len()).unwrap().to_be_bytes());
+            outer.extend_from_slice(&table);
+            table = outer;
+        }
+        let mut bytes = vec![0, 10, 0, 11];
+        bytes.extend_from_slice(&u32::try_from(table.len()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(&table);
+        bytes.extend_from_slice(&[5, b'P', b'L', b'A', b'I', b'N', 0, 0, 0, 0, 0]);
+        let error = parse(&bytes, 10, 11).unwrap_err();
+        assert_eq!(error.code, ReplyCode::SyntaxError);
+        assert!(error.text.contains("nested deeper"), "{error}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Vhosts, users and permissions; logging in and entering a vhost.
+
+use super::error::Error;
+use super::session::Session;
+use super::topology::Vhost;
+use super::{Broker, Durable};
+use crate::auth::permissions::Permissions;
+use crate::auth::{self, Authenticator, User, password};
+use crate::definition::{self, Change, Definition, Key};
+use crate::name::{ConnectionId, Position, UserName, VhostName};
+use crate::outbox::Wakes;
+use std::sync::Arc;
+use tracing::info;
+
+/// What a user logs in with from now on.
+#[derive(Clone)]
+pub enum NewPassword {
+    /// To be hashed with a fresh salt.
+    Plain(Vec<u8>),
+    /// A hash as RabbitMQ writes it, with its algorithm's name.
+    Hash {
+        /// Base64; empty = no password.
+        hash: String,
+        /// `rabbit_password_hashing_sha256` and so on.
+        algorithm: String,
+    },
+    /// None: no login with a password.
+    Nothing,
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewPassword(..)")
+    }
+}
+
+impl Broker {
+    /// Checks who somebody is. Takes as long as hashing a password does.
+    ///
+    /// # Errors
+    /// [`Error::LoginRefused`]; the reason is logged and not told.
+    pub fn log_in(&self, user: &str, password: &[u8], peer_is_loopback: bool) -> Result<User, Error> {
+        self.authenticator.authenticate(user, password, peer_is_loopback).map_err(|refused| {
+            info!(%refused, "login refused");
+            Error::LoginRefused
+        })
+    }
+
+    /// Lets a user into a vhost.
+    ///
+    /// # Errors
+    /// [`Error::NoVhost`], [`Error::VhostRefused`] without permissions there.
+    pub fn enter(
+        &self,
+        user: &User,
+        vhost: &VhostName,
+        connection: Option<ConnectionId>,
+    ) -> Result<Session, Error> {
+        let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        if self.users.permissions(vhost, &user.name).is_none() {
+            return Err(Error::VhostRefused { vhost: vhost.clone(), user: user.name.clone() });
+        }
+        Ok(Session::new(home, user, connection, Arc::clone(&self.users)))
+    }
+
+    /// Adds a vhost or changes what it says of itself; `true` when it is new.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name no client could send.
+    pub fn put_vhost(&self, name: &VhostName, vhost: definition::Vhost) -> Result<Durable<bool>, Error> {
+        check_name("vhost", name.as_str())?;
+        let _admin = self.admin.lock();
+        let change = Change::Put(Definition::Vhost(name.clone(), vhost.clone()));
+        let at = self.store.append_changes(&[change]);
+        match self.vhost(name) {
+            Some(existing) => {
+                *existing.definition.write() = vhost;
+                Ok(Durable::new(false, at))
+            }
+            None => {
+                self.add_vhost_in_memory(name.clone(), vhost);
+                Ok(Durable::new(true, at))
+            }
+        }
+    }
+
+    /// Deletes a vhost with everything in it; its connections are closed.
+    ///
+    /// # Errors
+    /// [`Error::NoVhost`].
+    pub fn delete_vhost(&self, name: &VhostName, wakes: &mut Wakes) -> Result<Durable<()>, Error> {
+        let _admin = self.admin.lock();
+        let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
+        let at = self.store.append_changes(&deletion_of(name, &vhost, &self.users.grants()));
+        let _ = self.users.apply(&Change::Delete(Key::Vhost(name.clone())));
+        let queues: Vec<_> = {
+            let mut topology = vhost.topology_mut();
+            let queues = topology.queues().cloned().collect();
+            *topology = super::topology::Topology::default();
+            queues
+        };
+        for queue in queues {
+            let always = |_: &_| Ok::<(), std::convert::Infallible>(());
+            let Ok((_, subscriptions)) = queue.delete(always, wakes);
+            self.forget_queue(&queue, subscriptions.iter().map(|subscription| subscription.id));
+        }
+        self.connections
+            .close_where(|connection| connection.vhost == *name, &format!("vhost '{name}' is deleted"));
+        Ok(Durable::new((), at))
+    }
+
+    /// Adds a user or changes its password and tags; `true` when it is new.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name or a hash that is none.
+    pub fn put_user(
+        &self,
+        name: &UserName,
+        new_password: NewPassword,
+        tags: Vec<String>,
+    ) -> Result<Durable<bool>, Error> {
+        check_name("user", name.as_str())?;
+        let (password_hash, hashing_algorithm) = match new_password {
+            NewPassword::Plain(plain) => {
+                let hash = auth::hash_password(&plain).map_err(|_| Error::NoRandom)?;
+                (hash, password::DEFAULT_ALGORITHM.to_owned())
+            }
+            NewPassword::Hash { hash, algorithm } => {
+                if !hash.is_empty() {
+                    password::check(&hash, &algorithm).map_err(|error| Error::Invalid(error.to_string()))?;
+                }
+                (hash, algorithm)
+            }
+            NewPassword::Nothing => (String::new(), password::DEFAULT_ALGORITHM.to_owned()),
+        };
+        let _admin = self.admin.lock();
+        let is_new = self.users.user(name.as_str()).is_none();
+        let user = definition::User { password_hash, hashing_algorithm, tags };
+        let at = self.change_users(Change::Put(Definition::User(name.clone(), user)))?;
+        Ok(Durable::new(is_new, at))
+    }
+
+    /// Deletes a user with its permissions; its connections are closed.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`].
+    pub fn delete_user(&self, name: &UserName) -> Result<Durable<()>, Error> {
+        let _admin = self.admin.lock();
+        self.users.user(name.as_str()).ok_or_else(|| Error::NoUser(name.clone()))?;
+        let grants = self.users.grants().into_iter().filter(|grant| grant.user == *name);
+        let mut changes: Vec<Change> =
+            grants.map(|grant| Change::Delete(Key::Permissions(grant.vhost, grant.user))).collect();
+        changes.push(Change::Delete(Key::User(name.clone())));
+        let at = self.store.append_changes(&changes);
+        let _ = self.users.apply(&Change::Delete(Key::User(name.clone())));
+        self.connections
+            .close_where(|connection| connection.user == *name, &format!("user '{name}' is deleted"));
+        Ok(Durable::new((), at))
+    }
+
+    /// Sets what a user may do in a vhost; `true` when it could not enter it before.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::NoVhost`], [`Error::Pattern`].
+    pub fn set_permissions(
+        &self,
+        vhost: &VhostName,
+        user: &UserName,
+        permissions: definition::Permissions,
+    ) -> Result<Durable<bool>, Error> {
+        Permissions::compile(&permissions)?;
+        let _admin = self.admin.lock();
+        self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
+        self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        let is_new = self.users.permissions(vhost, user).is_none();
+        let definition = Definition::Permissions(vhost.clone(), user.clone(), permissions);
+        let at = self.change_users(Change::Put(definition))?;
+        Ok(Durable::new(is_new, at))
+    }
+
+    /// Takes a user's permissions in a vhost; `false` when it had none.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::NoVhost`].
+    pub fn clear_permissions(&self, vhost: &VhostName, user: &UserName) -> Result<Durable<bool>, Error> {
+        let _admin = self.admin.lock();
+        self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
+        self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        if self.users.permissions(vhost, user).is_none() {
+            return Ok(Durable::at_once(false));
+        }
+        let at = self.change_users(Change::Delete(Key::Permissions(vhost.clone(), user.clone())))?;
+        Ok(Durable::new(true, at))
+    }
+
+    fn change_users(&self, change: Change) -> Result<Position, Error> {
+        let at = self.store.append_changes(std::slice::from_ref(&change));
+        self.users.apply(&change)?;
+        Ok(at)
+    }
+}
+
+/// Names are short strings that are not empty.
+fn check_name(kind: &str, name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::Invalid(format!("{kind} name must not be empty")));
+    }
+    if name.len() > crate::name::SHORT_STRING_BYTES_MAX {
+        return Err(Error::Invalid(format!("{kind} name of {} bytes is longer than 255 bytes", name.len())));
+    }
+    Ok(())
+}
+
+/// The changes that remove a vhost and everything in it.
+fn deletion_of(name: &VhostName, vhost: &Vhost, grants: &[auth::users::Grant]) -> Vec<Change> {
+    let topology = vhost.topology();
+    let mut keys: Vec<Key> =
+        topology.bindings().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
+    let durable_queues = topology.queues().filter(|queue| queue.definition.durable);
+    keys.extend(durable_queues.map(|queue| Key::Queue(name.clone(), queue.name.clone())));
+    let durable_exchanges = topology.exchanges().filter(|exchange| exchange.definition.durable);
+    keys.extend(durable_exchanges.map(|exchange| Key::Exchange(name.clone(), exchange.name.clone())));
+    let granted = grants.iter().filter(|grant| grant.vhost == *name);
+    keys.extend(granted.map(|grant| Key::Permissions(name.clone(), grant.user.clone())));
+    keys.push(Key::Vhost(name.clone()));
+    keys.into_iter().map(Change::Delete).collect()
+}

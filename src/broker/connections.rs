@@ -1,0 +1,208 @@
+//! The open connections: who they are, what they own, how to close them. Protocol-neutral: a driver registers its
+//! connection, keeps its figures fresh, and unregisters it.
+
+use super::Broker;
+use crate::arguments::Table;
+use crate::event::Event;
+use crate::name::{ChannelId, ConnectionId, QueueId, UserName, VhostName};
+use crate::outbox::{Outbox, Wakes};
+use crate::queue::Queue;
+use crate::time::Millis;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A channel, as people see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Channel {
+    pub id: ChannelId,
+    pub consumers: usize,
+    pub unacked: usize,
+    pub unconfirmed: usize,
+    pub uncommitted_messages: usize,
+    pub uncommitted_acks: usize,
+    pub prefetch: u16,
+    pub global_prefetch: u32,
+    pub is_confirm: bool,
+    pub is_transactional: bool,
+}
+
+/// What changes while a connection lives.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub received_bytes: AtomicU64,
+    pub received_reads: AtomicU64,
+    pub sent_bytes: AtomicU64,
+    pub sent_writes: AtomicU64,
+}
+
+impl Traffic {
+    /// Counts a read.
+    pub fn received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.received_reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a write.
+    pub fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.sent_writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Connection {
+    pub id: ConnectionId,
+    /// `peer_host:peer_port -> host:port`
+    pub name: String,
+    pub user: UserName,
+    pub vhost: VhostName,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub connected_at: Millis,
+    /// `AMQP 0-9-1`
+    pub protocol: &'static str,
+    pub auth_mechanism: String,
+    pub channel_max: u16,
+    pub frame_max: u32,
+    pub heartbeat_s: u16,
+    pub client_properties: Table,
+    pub user_provided_name: Option<String>,
+    pub traffic: Arc<Traffic>,
+    pub is_blocked: std::sync::atomic::AtomicBool,
+    pub outbox: Arc<Outbox>,
+    /// As of the driver's last batch.
+    pub channels: Mutex<Vec<Channel>>,
+    /// Its exclusive queues.
+    queues: Mutex<Vec<Arc<Queue>>>,
+}
+
+/// What a driver says of its connection.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct NewConnection {
+    pub id: ConnectionId,
+    pub user: UserName,
+    pub vhost: VhostName,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub connected_at: Millis,
+    pub protocol: &'static str,
+    pub auth_mechanism: String,
+    pub channel_max: u16,
+    pub frame_max: u32,
+    pub heartbeat_s: u16,
+    pub client_properties: Table,
+    pub user_provided_name: Option<String>,
+    pub traffic: Arc<Traffic>,
+    pub outbox: Arc<Outbox>,
+}
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    by_id: DashMap<ConnectionId, Arc<Connection>>,
+}
+
+impl Connections {
+    /// All, the oldest first.
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        let mut all: Vec<_> = self.by_id.iter().map(|connection| Arc::clone(&connection)).collect();
+        all.sort_by_key(|connection| connection.id);
+        all
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The connection of this id.
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.by_id.get(&id).map(|connection| Arc::clone(&connection))
+    }
+
+    /// The connection called `name`.
+    pub fn find(&self, name: &str) -> Option<Arc<Connection>> {
+        self.by_id.iter().find(|connection| connection.name == name).map(|connection| Arc::clone(&connection))
+    }
+
+    /// Asks those that `which` picks to close, with 320 CONNECTION_FORCED and this text.
+    pub fn close_where(&self, which: impl Fn(&Connection) -> bool, text: &str) {
+        for connection in self.all().iter().filter(|connection| which(connection)) {
+            connection.outbox.push_and_wake(Event::Close(text.to_owned()));
+        }
+    }
+
+    /// Tells every connection.
+    pub fn broadcast(&self, event: &Event) {
+        for connection in self.all() {
+            connection.outbox.push_and_wake(event.clone());
+        }
+    }
+
+    pub(super) fn own_queue(&self, owner: ConnectionId, queue: &Arc<Queue>) {
+        if let Some(connection) = self.get(owner) {
+            connection.queues.lock().push(Arc::clone(queue));
+        }
+    }
+
+    pub(super) fn disown_queue(&self, owner: ConnectionId, queue: QueueId) {
+        if let Some(connection) = self.get(owner) {
+            connection.queues.lock().retain(|other| other.definition.id != queue);
+        }
+    }
+}
+
+impl Broker {
+    /// Registers an open connection.
+    pub fn connected(&self, new: NewConnection) -> Arc<Connection> {
+        let connection = Arc::new(Connection {
+            id: new.id,
+            name: format!("{} -> {}", new.peer, new.local),
+            user: new.user,
+            vhost: new.vhost,
+            peer: new.peer,
+            local: new.local,
+            connected_at: new.connected_at,
+            protocol: new.protocol,
+            auth_mechanism: new.auth_mechanism,
+            channel_max: new.channel_max,
+            frame_max: new.frame_max,
+            heartbeat_s: new.heartbeat_s,
+            client_properties: new.client_properties,
+            user_provided_name: new.user_provided_name,
+            traffic: new.traffic,
+            is_blocked: false.into(),
+            outbox: new.outbox,
+            channels: Mutex::default(),
+            queues: Mutex::default(),
+        });
+        self.connections.by_id.insert(connection.id, Arc::clone(&connection));
+        self.counters.connections_created.fetch_add(1, Ordering::Relaxed);
+        connection
+    }
+
+    /// Unregisters a connection and deletes its exclusive queues. Its channels must be released before.
+    pub fn disconnected(&self, id: ConnectionId, wakes: &mut Wakes) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let queues = std::mem::take(&mut *connection.queues.lock());
+        for queue in queues {
+            let always = |_: &_| Ok::<(), std::convert::Infallible>(());
+            let Ok(_) = self.remove_queue(&queue, wakes, always).map(|deleted| deleted.value);
+        }
+        self.connections.by_id.remove(&id);
+        self.counters.connections_closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

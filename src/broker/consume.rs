@@ -1,0 +1,162 @@
+//! Consuming: subscribing, getting, settling; and the registry that finds a consumer's queue.
+
+use super::Broker;
+use super::declare::check_owner;
+use super::error::Error;
+use super::replies::random_text;
+use super::session::Session;
+use crate::arguments::{self, Table};
+use crate::auth::permissions::Access;
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueId, QueueName, Sequence};
+use crate::outbox::{Outbox, Wakes};
+use crate::queue::classic::Taken;
+use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
+use crate::queue::{Queue, Subscription};
+use std::sync::Arc;
+
+/// Where a consumer's messages come from.
+#[derive(Clone, Debug)]
+pub(super) struct Registered {
+    queue: Arc<Queue>,
+    key: ConsumerKey,
+}
+
+/// A consumer to be added; the empty tag asks for one made by the server.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Subscribe {
+    pub queue: QueueName,
+    pub tag: ConsumerTag,
+    pub channel: ChannelId,
+    pub outbox: Arc<Outbox>,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub prefetch: u16,
+    pub credit: Arc<ChannelCredit>,
+    pub arguments: Table,
+}
+
+/// A transaction's settled messages: those gone for good, and those that return to their queues.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct TransactionSettles {
+    pub gone: Vec<(QueueId, Vec<Sequence>)>,
+    pub requeued: Vec<(QueueId, Vec<Sequence>)>,
+}
+
+impl Broker {
+    /// Adds a consumer; its first deliveries may be in the outbox when this returns.
+    ///
+    /// # Errors
+    /// 403 refused or in exclusive use, 404, 405.
+    pub fn subscribe(
+        &self,
+        session: &Session,
+        subscribe: Subscribe,
+        wakes: &mut Wakes,
+    ) -> Result<(ConsumerId, ConsumerTag), Error> {
+        let resource = session.queue(&subscribe.queue);
+        session.check(Access::Read, resource.clone())?;
+        let queue = self.find_queue(session, &subscribe.queue)?;
+        check_owner(session, &resource, &queue)?;
+        let tag = match subscribe.tag {
+            tag if tag.is_empty() => ConsumerTag::new(&format!("amq.ctag-{}", random_text()?)),
+            tag => tag,
+        };
+        let priority = arguments::get(&subscribe.arguments, "x-priority").and_then(arguments::as_integer);
+        let consumer = Consumer {
+            id: self.next_consumer_id(),
+            priority: priority.unwrap_or(0).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
+            prefetch: subscribe.prefetch.into(),
+            acknowledges: !subscribe.no_ack,
+            exclusive: subscribe.exclusive,
+            channel_credit: subscribe.credit,
+        };
+        let subscription = Subscription {
+            id: consumer.id,
+            tag: tag.clone(),
+            channel: subscribe.channel,
+            outbox: subscribe.outbox,
+            acknowledges: consumer.acknowledges,
+            exclusive: consumer.exclusive,
+            prefetch: consumer.prefetch,
+            arguments: subscribe.arguments,
+        };
+        let id = consumer.id;
+        match queue.subscribe(consumer, subscription, wakes) {
+            Ok(Some(key)) => {
+                self.consumers.insert(id, Registered { queue, key });
+                Ok((id, tag))
+            }
+            Ok(None) => Err(Error::NotFound(resource)),
+            Err(_) => Err(Error::ExclusiveUse(resource)),
+        }
+    }
+
+    /// Removes a consumer, and its queue if that was its last and it is auto-delete.
+    pub fn unsubscribe(&self, consumer: ConsumerId, wakes: &mut Wakes) {
+        let Some((_, Registered { queue, key })) = self.consumers.remove(&consumer) else { return };
+        if queue.unsubscribe(key, consumer, wakes) {
+            self.delete_unused(&queue, wakes);
+        }
+    }
+
+    /// The consumer can take messages again: room in its outbox, or credit on its channel.
+    pub fn resume(&self, consumer: ConsumerId, wakes: &mut Wakes) {
+        let registered = self.consumers.get(&consumer).map(|registered| registered.clone());
+        if let Some(Registered { queue, key }) = registered {
+            queue.resume(key, consumer, wakes);
+        }
+    }
+
+    /// Takes the first ready message of a queue.
+    ///
+    /// # Errors
+    /// 403, 404, 405.
+    pub fn get(
+        &self,
+        session: &Session,
+        name: &QueueName,
+        no_ack: bool,
+        wakes: &mut Wakes,
+    ) -> Result<Option<(QueueId, Taken)>, Error> {
+        let resource = session.queue(name);
+        session.check(Access::Read, resource.clone())?;
+        let queue = self.find_queue(session, name)?;
+        check_owner(session, &resource, &queue)?;
+        Ok(queue.get(!no_ack, wakes).map(|taken| (queue.definition.id, taken)))
+    }
+
+    /// Settles messages of a queue for good; a queue that is gone took them along.
+    pub fn ack(&self, queue: QueueId, sequences: &[Sequence], wakes: &mut Wakes) {
+        if let Some(queue) = self.queue(queue) {
+            queue.ack(sequences, wakes);
+        }
+    }
+
+    /// Returns messages to their places in a queue.
+    pub fn requeue(&self, queue: QueueId, sequences: &[Sequence], wakes: &mut Wakes) {
+        if let Some(queue) = self.queue(queue) {
+            queue.requeue(sequences, wakes);
+        }
+    }
+
+    /// Commits a transaction. Returns the index of each message that reached no queue, and where the record ends, if
+    /// there is one: the commit is told only when that is synced.
+    pub fn commit(
+        &self,
+        session: &mut Session,
+        publishes: &[Arc<crate::message::Message>],
+        settles: &TransactionSettles,
+        wakes: &mut Wakes,
+    ) -> (Vec<usize>, Option<Position>) {
+        let find =
+            |(queue, sequences): &(QueueId, Vec<Sequence>)| Some((self.queue(*queue)?, sequences.clone()));
+        let gone: Vec<_> = settles.gone.iter().filter_map(find).collect();
+        let committed = self.commit_publishes(session, publishes, &gone, wakes);
+        for (queue, sequences) in &settles.requeued {
+            self.requeue(*queue, sequences, wakes);
+        }
+        committed
+    }
+}

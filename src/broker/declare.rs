@@ -1,0 +1,506 @@
+//! Exchanges, queues and bindings: declared, deleted, bound, unbound, purged, with RabbitMQ's checks in its order
+//! (behaviour.md, 1.7 and 1.8).
+
+use super::change::{self, Step};
+use super::error::{Error, Resource};
+use super::replies::random_text;
+use super::session::Session;
+use super::topology::{Exchange, Topology};
+use super::{Broker, Durable};
+use crate::arguments::{self, Table, Value};
+use crate::auth::permissions::Access;
+use crate::definition::{self, Binding, Destination};
+use crate::exchange;
+use crate::name::{ConsumerId, ExchangeName, QueueName};
+use crate::outbox::Wakes;
+use crate::queue::{self, Queue};
+use crate::store::RecoveredQueue;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Arguments of queues that are compared when a queue is declared again; all others are stored and shown.
+const COMPARED_ARGUMENTS: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-queue-type",
+];
+
+/// An exchange to be declared.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct DeclareExchange {
+    pub name: ExchangeName,
+    pub kind: String,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: Table,
+}
+
+/// A queue to be declared; the empty name asks for one made by the server.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct DeclareQueue {
+    pub name: QueueName,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    pub arguments: Table,
+}
+
+/// What `declare-ok` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DeclaredQueue {
+    pub name: QueueName,
+    pub messages: usize,
+    pub consumers: usize,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// When a queue or an exchange may be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DeleteIf {
+    pub unused: bool,
+    pub empty: bool,
+}
+
+impl Broker {
+    /// Declares an exchange; `true` when it was not there before.
+    ///
+    /// # Errors
+    /// 403 for refused or reserved names, 406 for an unknown type or another exchange of that name.
+    pub fn declare_exchange(
+        &self,
+        session: &Session,
+        declare: DeclareExchange,
+    ) -> Result<Durable<bool>, Error> {
+        let resource = session.exchange(&declare.name);
+        if declare.name.is_empty() {
+            return Err(Error::DefaultExchange);
+        }
+        let kind = exchange::find(&declare.kind).ok_or(Error::UnknownExchangeType(declare.kind.clone()))?;
+        session.check(Access::Configure, resource.clone())?;
+        let alternate = arguments::get(&declare.arguments, "alternate-exchange");
+        let alternate = match alternate {
+            None => None,
+            Some(value) => Some(arguments::as_text(value).map(ExchangeName::new).ok_or_else(|| {
+                let reason = format!("{{unacceptable_type,{}}}", arguments::type_name(value));
+                Error::InvalidArgument { argument: "alternate-exchange", resource: resource.clone(), reason }
+            })?),
+        };
+        let DeclareExchange { name, kind: _, durable, auto_delete, internal, arguments } = declare;
+        let definition =
+            definition::Exchange { kind: kind.name().into(), durable, auto_delete, internal, arguments };
+        let mut topology = session.vhost.topology_mut();
+        if let Some(current) = topology.exchange(name.as_str()) {
+            check_exchange(&resource, &current.definition, &definition)?;
+            return Ok(Durable::at_once(false));
+        }
+        if name.as_str().starts_with("amq.") {
+            return Err(Error::ReservedPrefix { kind: "exchange", name: name.to_string() });
+        }
+        if let Some(alternate) = alternate {
+            session.check(Access::Read, resource)?;
+            session.check(Access::Write, session.exchange(&alternate))?;
+        }
+        let steps = vec![Step::PutExchange(Exchange::new(name, definition, kind))];
+        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        Ok(Durable::new(true, at))
+    }
+
+    /// Whether an exchange exists, for a passive declare.
+    ///
+    /// # Errors
+    /// 404, or 403 when the user may do nothing with it.
+    pub fn check_exchange_exists(&self, session: &Session, name: &ExchangeName) -> Result<(), Error> {
+        let resource = session.exchange(name);
+        if name.is_empty() {
+            return Err(Error::DefaultExchange);
+        }
+        session.check_any(resource.clone())?;
+        match session.vhost.topology().exchange(name.as_str()) {
+            Some(_) => Ok(()),
+            None => Err(Error::NotFound(resource)),
+        }
+    }
+
+    /// Deletes an exchange with its bindings; one that does not exist is deleted already.
+    ///
+    /// # Errors
+    /// 403 for refused or system exchanges, 406 when `unused` is asked for and bindings leave it.
+    pub fn delete_exchange(
+        &self,
+        session: &Session,
+        name: &ExchangeName,
+        condition: DeleteIf,
+    ) -> Result<Durable<bool>, Error> {
+        if name.is_empty() {
+            return Err(Error::DefaultExchange);
+        }
+        let resource = session.exchange(name);
+        session.check(Access::Configure, resource.clone())?;
+        if name.as_str().starts_with("amq.") {
+            return Err(Error::SystemExchange(resource));
+        }
+        let mut topology = session.vhost.topology_mut();
+        if topology.exchange(name.as_str()).is_none() {
+            return Ok(Durable::at_once(false));
+        }
+        if condition.unused && topology.bindings_from(name.as_str()).next().is_some() {
+            return Err(Error::InUse(resource));
+        }
+        let steps = change::plan_exchange_deletion(&topology, name);
+        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        Ok(Durable::new(true, at))
+    }
+
+    /// Declares a queue.
+    ///
+    /// # Errors
+    /// 403 for refused or reserved names, 405 for another connection's exclusive queue, 406 for another queue of that
+    /// name or arguments no queue has.
+    pub fn declare_queue(
+        &self,
+        session: &Session,
+        declare: DeclareQueue,
+    ) -> Result<Durable<DeclaredQueue>, Error> {
+        let is_server_named = declare.name.is_empty();
+        let name = if is_server_named {
+            QueueName::new(&format!("amq.gen-{}", random_text()?))
+        } else {
+            declare.name.clone()
+        };
+        let resource = session.queue(&name);
+        session.check(Access::Configure, resource.clone())?;
+        let definition = self.new_definition(session, &resource, declare)?;
+        let mut topology = session.vhost.topology_mut();
+        self.counters.queues_declared.fetch_add(1, Ordering::Relaxed);
+        if let Some(current) = topology.queue(name.as_str()) {
+            check_owner(session, &resource, current)?;
+            check_queue(&resource, &current.definition, &definition)?;
+            return Ok(Durable::at_once(declared(current, false)));
+        }
+        if !is_server_named && name.as_str().starts_with("amq.") {
+            return Err(Error::ReservedPrefix { kind: "queue", name: name.to_string() });
+        }
+        if let Some(dead_letters) = arguments::get(&definition.arguments, "x-dead-letter-exchange") {
+            let target = ExchangeName::new(arguments::as_text(dead_letters).unwrap_or_default());
+            session.check(Access::Read, resource)?;
+            session.check(Access::Write, session.exchange(&target))?;
+        }
+        let owner = if definition.exclusive { session.connection } else { None };
+        let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
+        let queue = Arc::new(Queue::new(vhost, name, definition, owner, self.store.clone(), recovered));
+        self.queues.insert(queue.definition.id, Arc::clone(&queue));
+        let steps = vec![Step::PutQueue(Arc::clone(&queue))];
+        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        drop(topology);
+        self.counters.queues_created.fetch_add(1, Ordering::Relaxed);
+        if let Some(owner) = owner {
+            self.connections.own_queue(owner, &queue);
+        }
+        Ok(Durable::new(declared(&queue, true), at))
+    }
+
+    fn new_definition(
+        &self,
+        session: &Session,
+        resource: &Resource,
+        declare: DeclareQueue,
+    ) -> Result<definition::Queue, Error> {
+        let DeclareQueue { durable, exclusive, auto_delete, arguments, .. } = declare;
+        let kind = match arguments::get(&arguments, "x-queue-type") {
+            None => queue::classic::NAME,
+            Some(value) => {
+                let asked = arguments::as_text(value).unwrap_or_default();
+                queue::TYPES.iter().find(|name| **name == asked).copied().ok_or_else(|| {
+                    let reason = format!(
+                        "queue type {} is not available; this node has {}",
+                        arguments::plain(value),
+                        queue::TYPES.join(", ")
+                    );
+                    Error::InvalidArgument { argument: "x-queue-type", resource: resource.clone(), reason }
+                })?
+            }
+        };
+        // Over HTTP there is no connection that could own it.
+        let exclusive = exclusive && session.connection.is_some();
+        let (id, kind) = (self.next_queue_id(), kind.to_owned());
+        // RabbitMQ: an exclusive queue goes with its connection, so it is never durable.
+        let durable = durable && !exclusive;
+        Ok(definition::Queue { id, kind, durable, auto_delete, exclusive, arguments })
+    }
+
+    /// What a passive declare answers.
+    ///
+    /// # Errors
+    /// 404, 405 for another connection's exclusive queue, 403 when the user may do nothing with it.
+    pub fn check_queue_exists(&self, session: &Session, name: &QueueName) -> Result<DeclaredQueue, Error> {
+        if self.has_reply_address(name.as_str()) {
+            return Ok(DeclaredQueue { name: name.clone(), messages: 0, consumers: 1, is_new: false });
+        }
+        let resource = session.queue(name);
+        session.check_any(resource.clone())?;
+        let queue = self.find_queue(session, name)?;
+        check_owner(session, &resource, &queue)?;
+        Ok(declared(&queue, false))
+    }
+
+    /// The queue, if it exists.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn find_queue(&self, session: &Session, name: &QueueName) -> Result<Arc<Queue>, Error> {
+        let topology = session.vhost.topology();
+        topology.queue(name.as_str()).cloned().ok_or_else(|| Error::NotFound(session.queue(name)))
+    }
+
+    /// Deletes a queue and returns how many messages were ready in it; one that does not exist is deleted already.
+    ///
+    /// # Errors
+    /// 403, 405, 406 when it is in use or not empty and that was asked for.
+    pub fn delete_queue(
+        &self,
+        session: &Session,
+        name: &QueueName,
+        condition: DeleteIf,
+        wakes: &mut Wakes,
+    ) -> Result<Durable<Option<usize>>, Error> {
+        let resource = session.queue(name);
+        session.check(Access::Configure, resource.clone())?;
+        let Ok(queue) = self.find_queue(session, name) else { return Ok(Durable::at_once(None)) };
+        check_owner(session, &resource, &queue)?;
+        let deleted = self.remove_queue(&queue, wakes, |figures| {
+            if condition.unused && figures.consumers > 0 {
+                return Err(Error::InUse(resource.clone()));
+            }
+            if condition.empty && figures.ready + figures.unacked > 0 {
+                return Err(Error::NotEmpty(resource.clone()));
+            }
+            Ok(())
+        })?;
+        Ok(Durable::new(deleted.value, deleted.at))
+    }
+
+    /// Deletes a queue whose last consumer went, if it is of that kind.
+    pub(super) fn delete_unused(&self, queue: &Arc<Queue>, wakes: &mut Wakes) {
+        if !queue.definition.auto_delete {
+            return;
+        }
+        // Somebody may have subscribed meanwhile: then it lives on.
+        let is_unused =
+            |figures: &queue::classic::Figures| if figures.consumers > 0 { Err(()) } else { Ok(()) };
+        let _ = self.remove_queue(queue, wakes, is_unused).map(|deleted| deleted.value);
+    }
+
+    /// Deletes a queue from topology, bindings first, if `condition` holds.
+    pub(super) fn remove_queue<E>(
+        &self,
+        queue: &Arc<Queue>,
+        wakes: &mut Wakes,
+        condition: impl FnOnce(&queue::classic::Figures) -> Result<(), E>,
+    ) -> Result<Durable<Option<usize>>, E> {
+        let Some(vhost) = self.vhost(&queue.vhost) else { return Ok(Durable::at_once(None)) };
+        let mut topology = vhost.topology_mut();
+        let is_there = |other: &Arc<Queue>| other.definition.id == queue.definition.id;
+        if !topology.queue(queue.name.as_str()).is_some_and(is_there) {
+            return Ok(Durable::at_once(None));
+        }
+        let (figures, subscriptions) = queue.delete(condition, wakes)?;
+        let steps = change::plan_queue_deletion(&topology, &queue.name);
+        let at = change::make(&vhost, &mut topology, &self.store, steps);
+        drop(topology);
+        self.forget_queue(queue, subscriptions.iter().map(|subscription| subscription.id));
+        Ok(Durable::new(Some(figures.ready), at))
+    }
+
+    /// Takes a deleted queue out of the node-wide tables.
+    pub(super) fn forget_queue(&self, queue: &Queue, consumers: impl Iterator<Item = ConsumerId>) {
+        self.queues.remove(&queue.definition.id);
+        consumers.for_each(|consumer| drop(self.consumers.remove(&consumer)));
+        if let Some(owner) = queue.owner {
+            self.connections.disown_queue(owner, queue.definition.id);
+        }
+        self.counters.queues_deleted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Settles a queue's ready messages and returns how many there were.
+    ///
+    /// # Errors
+    /// 403, 404, 405.
+    pub fn purge_queue(
+        &self,
+        session: &Session,
+        name: &QueueName,
+        wakes: &mut Wakes,
+    ) -> Result<usize, Error> {
+        let resource = session.queue(name);
+        session.check(Access::Read, resource.clone())?;
+        let queue = self.find_queue(session, name)?;
+        check_owner(session, &resource, &queue)?;
+        Ok(queue.purge(wakes))
+    }
+
+    /// Binds; a binding that is there is bound already.
+    ///
+    /// # Errors
+    /// 403, 404 for either end, 405, 406 for a key or arguments the exchange's type refuses.
+    pub fn bind(&self, session: &Session, binding: Binding) -> Result<Durable<bool>, Error> {
+        self.check_binding(session, &binding)?;
+        let mut topology = session.vhost.topology_mut();
+        check_ends(session, &topology, &binding)?;
+        let source = topology.exchange(binding.source.as_str());
+        if let Some(kind) = source.and_then(|source| exchange::find(&source.definition.kind)) {
+            kind.check_binding(&binding.key, &binding.arguments)?;
+        }
+        if topology.has_binding(&binding) {
+            return Ok(Durable::at_once(false));
+        }
+        let at = change::make(&session.vhost, &mut topology, &self.store, vec![Step::Bind(binding)]);
+        Ok(Durable::new(true, at))
+    }
+
+    /// Unbinds; what is not bound is unbound already, and so is what does not exist.
+    ///
+    /// # Errors
+    /// 403, 405.
+    pub fn unbind(&self, session: &Session, binding: &Binding) -> Result<Durable<bool>, Error> {
+        self.check_binding(session, binding)?;
+        let mut topology = session.vhost.topology_mut();
+        if let Destination::Queue(name) = &binding.destination
+            && let Some(queue) = topology.queue(name.as_str())
+        {
+            check_owner(session, &session.queue(name), queue)?;
+        }
+        let steps = change::plan_unbind(&topology, binding);
+        if steps.is_empty() {
+            return Ok(Durable::at_once(false));
+        }
+        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        Ok(Durable::new(true, at))
+    }
+
+    /// The default exchange stays as it is; write on the destination, read on the source.
+    fn check_binding(&self, session: &Session, binding: &Binding) -> Result<(), Error> {
+        let destination = match &binding.destination {
+            Destination::Queue(name) if name.as_str().starts_with("amq.rabbitmq.reply-to") => {
+                return Err(Error::VolatileQueue);
+            }
+            Destination::Queue(name) => session.queue(name),
+            Destination::Exchange(name) if name.is_empty() => return Err(Error::DefaultExchange),
+            Destination::Exchange(name) => session.exchange(name),
+        };
+        if binding.source.is_empty() {
+            return Err(Error::DefaultExchange);
+        }
+        session.check(Access::Write, destination)?;
+        session.check(Access::Read, session.exchange(&binding.source))
+    }
+}
+
+fn check_ends(session: &Session, topology: &Topology, binding: &Binding) -> Result<(), Error> {
+    match &binding.destination {
+        Destination::Queue(name) => {
+            let resource = session.queue(name);
+            let queue = topology.queue(name.as_str()).ok_or_else(|| Error::NotFound(resource.clone()))?;
+            check_owner(session, &resource, queue)?;
+        }
+        Destination::Exchange(name) => {
+            let missing = || Error::NotFound(session.exchange(name));
+            topology.exchange(name.as_str()).ok_or_else(missing)?;
+        }
+    }
+    let missing = || Error::NotFound(session.exchange(&binding.source));
+    topology.exchange(binding.source.as_str()).ok_or_else(missing).map(|_| ())
+}
+
+fn declared(queue: &Queue, is_new: bool) -> DeclaredQueue {
+    let figures = queue.figures();
+    DeclaredQueue { name: queue.name.clone(), messages: figures.ready, consumers: figures.consumers, is_new }
+}
+
+/// An exclusive queue is for its own connection only.
+pub(super) fn check_owner(session: &Session, resource: &Resource, queue: &Queue) -> Result<(), Error> {
+    match queue.owner {
+        Some(owner) if session.connection != Some(owner) => Err(Error::Locked(resource.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn check_flag(resource: &Resource, argument: &str, received: bool, current: bool) -> Result<(), Error> {
+    check_text(resource, argument, &received.to_string(), &current.to_string())
+}
+
+fn check_text(resource: &Resource, argument: &str, received: &str, current: &str) -> Result<(), Error> {
+    if received == current {
+        return Ok(());
+    }
+    let (argument, resource) = (argument.to_owned(), resource.clone());
+    let (received, current) = (format!("'{received}'"), format!("'{current}'"));
+    Err(Error::Inequivalent { argument, resource, received, current })
+}
+
+fn check_argument(
+    resource: &Resource,
+    argument: &str,
+    received: &Table,
+    current: &Table,
+) -> Result<(), Error> {
+    let (received, current) = (arguments::get(received, argument), arguments::get(current, argument));
+    let is_same = match (received, current) {
+        (None, None) => true,
+        (Some(received), Some(current)) => arguments::equivalent(received, current),
+        // A missing queue type is the default one.
+        (None, Some(value)) | (Some(value), None) if argument == "x-queue-type" => is_classic(value),
+        _ => false,
+    };
+    if is_same {
+        return Ok(());
+    }
+    let (argument, resource) = (argument.to_owned(), resource.clone());
+    let (received, current) = (arguments::describe(received), arguments::describe(current));
+    Err(Error::Inequivalent { argument, resource, received, current })
+}
+
+fn is_classic(value: &Value) -> bool {
+    arguments::as_text(value) == Some(queue::classic::NAME)
+}
+
+fn check_exchange(
+    resource: &Resource,
+    current: &definition::Exchange,
+    received: &definition::Exchange,
+) -> Result<(), Error> {
+    check_text(resource, "type", &received.kind, &current.kind)?;
+    check_flag(resource, "durable", received.durable, current.durable)?;
+    check_flag(resource, "auto_delete", received.auto_delete, current.auto_delete)?;
+    check_flag(resource, "internal", received.internal, current.internal)?;
+    check_argument(resource, "alternate-exchange", &received.arguments, &current.arguments)
+}
+
+fn check_queue(
+    resource: &Resource,
+    current: &definition::Queue,
+    received: &definition::Queue,
+) -> Result<(), Error> {
+    check_flag(resource, "durable", received.durable, current.durable)?;
+    check_flag(resource, "auto_delete", received.auto_delete, current.auto_delete)?;
+    if received.exclusive != current.exclusive {
+        return Err(Error::Locked(resource.clone()));
+    }
+    let compare =
+        |argument: &&str| check_argument(resource, argument, &received.arguments, &current.arguments);
+    COMPARED_ARGUMENTS.iter().try_for_each(compare)
+}

@@ -1,0 +1,85 @@
+//! Why an operation is refused. The texts are what clients read; each edge maps the variants once to its own codes.
+
+use crate::auth::permissions::{self, Access};
+use crate::exchange;
+use crate::name::{ExchangeName, QueueName, UserName, VhostName};
+use crate::store::JournalFailed;
+use std::fmt;
+
+/// An exchange or a queue, as error texts have it: `queue 'q' in vhost '/'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Resource {
+    Exchange(VhostName, ExchangeName),
+    Queue(VhostName, QueueName),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resource::Exchange(vhost, name) => write!(f, "exchange '{name}' in vhost '{vhost}'"),
+            Resource::Queue(vhost, name) => write!(f, "queue '{name}' in vhost '{vhost}'"),
+        }
+    }
+}
+
+/// Why an operation is refused.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("no {0}")]
+    NotFound(Resource),
+    #[error("{} access to {resource} refused for user '{user}'", access.name())]
+    Refused { access: Access, resource: Resource, user: UserName },
+    #[error("operation not permitted on the default exchange")]
+    DefaultExchange,
+    #[error("{kind} name '{name}' contains reserved prefix 'amq.*'")]
+    ReservedPrefix { kind: &'static str, name: String },
+    #[error("deletion of system {0} not allowed")]
+    SystemExchange(Resource),
+    #[error("cannot publish to internal {0}")]
+    InternalExchange(Resource),
+    #[error("{0} in exclusive use")]
+    ExclusiveUse(Resource),
+    #[error("cannot bind or unbind to a volatile (direct reply-to) queue")]
+    VolatileQueue,
+    #[error(
+        "cannot obtain exclusive access to locked {0}. It could be originally declared on another connection or the \
+         exclusive property value does not match that of the original declaration."
+    )]
+    Locked(Resource),
+    #[error("inequivalent arg '{argument}' for {resource}: received {received} but current is {current}")]
+    Inequivalent { argument: String, resource: Resource, received: String, current: String },
+    #[error("unknown exchange type '{0}'")]
+    UnknownExchangeType(String),
+    #[error("invalid arg '{argument}' for {resource}: {reason}")]
+    InvalidArgument { argument: &'static str, resource: Resource, reason: String },
+    #[error("{0} in use")]
+    InUse(Resource),
+    #[error("{0} not empty")]
+    NotEmpty(Resource),
+    #[error("user_id property set to '{claimed}' but authenticated user was '{user}'")]
+    UserId { claimed: String, user: UserName },
+    #[error("invalid expiration '{value}': {reason}")]
+    Expiration { value: String, reason: &'static str },
+    /// A binding or extra routing keys that its exchange type refuses.
+    #[error(transparent)]
+    Exchange(#[from] exchange::Error),
+    #[error("vhost {0} not found")]
+    NoVhost(VhostName),
+    #[error("access to vhost '{vhost}' refused for user '{user}'")]
+    VhostRefused { vhost: VhostName, user: UserName },
+    #[error("login refused")]
+    LoginRefused,
+    #[error("no such user '{0}'")]
+    NoUser(UserName),
+    #[error(transparent)]
+    Pattern(#[from] permissions::Error),
+    #[error("{0}")]
+    Invalid(String),
+    /// Nothing can be made durable any more; the node is about to end.
+    #[error(transparent)]
+    Journal(#[from] JournalFailed),
+    #[error("no random bytes from the operating system")]
+    NoRandom,
+}

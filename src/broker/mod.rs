@@ -1,0 +1,157 @@
+//! The broker: the operations every protocol and the HTTP API share. It knows no frame and no JSON.
+//!
+//! One file per kind of operation: [`publish`], [`consume`], [`declare`] (exchanges, queues, bindings), [`admin`]
+//! (vhosts, users, permissions), [`connections`], `replies` (direct reply-to). Topology is changed by `change` alone.
+//! An operation that must survive a restart returns a [`Durable`]: answer its client once that position is synced.
+
+pub mod admin;
+pub mod alarms;
+mod change;
+pub mod connections;
+pub mod consume;
+pub mod declare;
+pub mod error;
+pub mod publish;
+mod replies;
+pub mod session;
+mod start;
+pub mod topology;
+
+pub use error::{Error, Resource};
+pub use publish::Outcome;
+pub use session::Session;
+pub use start::{Defaults, StartError};
+pub use topology::Vhost;
+
+use crate::auth;
+use crate::auth::users::Users;
+use crate::name::{ConnectionId, ConsumerId, Position, QueueId, VhostName};
+use crate::queue::Queue;
+use crate::store::{LiveSet, LiveSets, Store};
+use crate::time::Millis;
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A result that is to be told only when the journal is synced up to a position.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Durable<T> {
+    /// The result.
+    pub value: T,
+    /// Where its record ends; [`Position::NONE`] when nothing durable changed.
+    pub at: Position,
+}
+
+impl<T> Durable<T> {
+    fn new(value: T, at: Position) -> Self {
+        Self { value, at }
+    }
+
+    /// A result that left nothing to wait for.
+    fn at_once(value: T) -> Self {
+        Self { value, at: Position::NONE }
+    }
+}
+
+/// What the node did since it started.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Counters {
+    pub published: AtomicU64,
+    pub unroutable: AtomicU64,
+    pub connections_created: AtomicU64,
+    pub connections_closed: AtomicU64,
+    pub channels_created: AtomicU64,
+    pub channels_closed: AtomicU64,
+    pub queues_declared: AtomicU64,
+    pub queues_created: AtomicU64,
+    pub queues_deleted: AtomicU64,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Broker {
+    /// `warren@host`.
+    pub node: String,
+    /// As clients see it in server-properties.
+    pub cluster_name: String,
+    /// When the node started.
+    pub started_at: Millis,
+    /// The users and their permissions, to read.
+    pub users: Arc<Users>,
+    /// Where everything durable goes.
+    pub store: Store,
+    /// What it did.
+    pub counters: Counters,
+    /// Memory and disk.
+    pub alarms: alarms::Alarms,
+    /// The open connections.
+    pub connections: connections::Connections,
+    authenticator: auth::Chain,
+    vhosts: DashMap<VhostName, Arc<Vhost>>,
+    /// Serialises changes of vhosts, users and permissions.
+    admin: parking_lot::Mutex<()>,
+    queues: DashMap<QueueId, Arc<Queue>>,
+    consumers: DashMap<ConsumerId, consume::Registered>,
+    replies: DashMap<String, replies::ReplyConsumer>,
+    next_queue_id: AtomicU64,
+    next_consumer_id: AtomicU64,
+    next_connection_id: AtomicU64,
+}
+
+impl Broker {
+    /// The vhost, if it exists.
+    pub fn vhost(&self, name: &VhostName) -> Option<Arc<Vhost>> {
+        self.vhosts.get(name).map(|vhost| Arc::clone(&vhost))
+    }
+
+    /// All vhosts, by name.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut vhosts: Vec<_> = self.vhosts.iter().map(|vhost| Arc::clone(&vhost)).collect();
+        vhosts.sort_by(|left, right| left.name.cmp(&right.name));
+        vhosts
+    }
+
+    /// The queue of this id, wherever it is.
+    pub fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.queues.get(&id).map(|queue| Arc::clone(&queue))
+    }
+
+    fn next_queue_id(&self) -> QueueId {
+        QueueId(self.next_queue_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn next_consumer_id(&self) -> ConsumerId {
+        ConsumerId(self.next_consumer_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An id for a new connection.
+    pub fn next_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until a result may be told.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when it never may.
+    pub async fn settled<T>(&self, durable: Durable<T>) -> Result<T, Error> {
+        if durable.at.is_some() {
+            self.store.wait_synced(durable.at).await?;
+        }
+        Ok(durable.value)
+    }
+}
+
+impl LiveSets for Broker {
+    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet)) {
+        // Collected first: a queue's lock is not taken while a shard of the map is held.
+        let durable: Vec<Arc<Queue>> =
+            self.queues.iter().filter(|queue| queue.is_durable()).map(|queue| Arc::clone(&queue)).collect();
+        for queue in durable {
+            if let Some(live_set) = queue.take_live_set() {
+                visit(live_set);
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Publishing: what is checked, where a message goes, and when it is safe.
+
+use super::error::Error;
+use super::session::Session;
+use super::topology::ExchangeCounters;
+use super::{Broker, replies};
+use crate::auth::permissions::Access;
+use crate::exchange::extra_keys::{ExtraKeys, extra_keys, without_bcc};
+use crate::exchange::{self};
+use crate::message::{Message, Properties, flag};
+use crate::name::{ExchangeName, Position, QueueId, Sequence};
+use crate::outbox::Wakes;
+use crate::queue::Queue;
+use foldhash::{HashMap, HashMapExt};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The longest expiration: ten years, in milliseconds.
+const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+/// How many routes a connection remembers before it starts over.
+const ROUTES_MAX: usize = 4096;
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is where it has to be.
+    Safe,
+    /// It is safe once the journal is synced up to this position.
+    SafeAt(Position),
+    /// No queue was reached.
+    Unroutable,
+}
+
+/// Where messages with one exchange and routing key go.
+#[derive(Clone, Debug)]
+struct Route {
+    queues: Arc<[Arc<Queue>]>,
+    counters: Arc<ExchangeCounters>,
+    by_key_alone: bool,
+}
+
+/// The routes a connection remembers until topology or users change. An entry also says that its publish is permitted.
+#[derive(Debug, Default)]
+pub struct RouteCache {
+    generation: (u64, u64),
+    routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Route>>,
+    count: usize,
+    /// The last one asked for: most publishers have one.
+    last: Option<(ExchangeName, Box<[u8]>, Route)>,
+}
+
+impl RouteCache {
+    fn get(&mut self, generation: (u64, u64), message: &Message) -> Option<Route> {
+        if self.generation != generation {
+            self.clear(generation);
+            return None;
+        }
+        let key = message.routing_key();
+        if let Some((exchange, last_key, route)) = &self.last
+            && **last_key == *key
+            && *exchange == message.exchange
+        {
+            return Some(route.clone());
+        }
+        let route = self.routes.get(&message.exchange)?.get(key)?.clone();
+        self.last = Some((message.exchange.clone(), key.into(), route.clone()));
+        Some(route)
+    }
+
+    fn put(&mut self, generation: (u64, u64), message: &Message, route: Route) {
+        if self.generation != generation || self.count >= ROUTES_MAX {
+            self.clear(generation);
+        }
+        let routes = self.routes.entry(message.exchange.clone()).or_insert_with(HashMap::new);
+        routes.insert(message.routing_key().into(), route);
+        self.count += 1;
+    }
+
+    fn clear(&mut self, generation: (u64, u64)) {
+        *self = Self { generation, ..Self::default() };
+    }
+}
+
+/// A message ready to be enqueued.
+#[derive(Debug)]
+struct Prepared {
+    message: Arc<Message>,
+    route: Route,
+}
+
+impl Broker {
+    /// Routes a message and enqueues it.
+    ///
+    /// `refusal` is a fault that the protocol found and that counts after permission and existence of the exchange.
+    /// # Errors
+    /// The first failed check, in RabbitMQ's order (behaviour.md, 1.5).
+    pub fn publish<E: From<Error>>(
+        &self,
+        session: &mut Session,
+        message: &Arc<Message>,
+        refusal: Option<E>,
+        wakes: &mut Wakes,
+    ) -> Result<Outcome, E> {
+        self.counters.published.fetch_add(1, Ordering::Relaxed);
+        if replies::is_address(message) && self.reply(session, message, wakes)? {
+            return Ok(Outcome::Safe);
+        }
+        let Prepared { message, route } = self.prepare(session, message, refusal)?;
+        route.counters.count(route.queues.len());
+        Ok(match &route.queues[..] {
+            [] => {
+                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+                Outcome::Unroutable
+            }
+            [queue] => queue.publish(&message, wakes).map_or(Outcome::Safe, Outcome::SafeAt),
+            queues => self.fan_out(queues, &message, wakes),
+        })
+    }
+
+    /// Checks a message that a transaction will publish at its commit.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`].
+    pub fn check_publish<E: From<Error>>(
+        &self,
+        session: &mut Session,
+        message: &Arc<Message>,
+        refusal: Option<E>,
+    ) -> Result<(), E> {
+        self.prepare(session, message, refusal).map(|_| ())
+    }
+
+    /// Makes every check and finds the route; the message comes back as it is to be stored.
+    fn prepare<E: From<Error>>(
+        &self,
+        session: &mut Session,
+        message: &Arc<Message>,
+        refusal: Option<E>,
+    ) -> Result<Prepared, E> {
+        let generation = session.generation();
+        let remembered = session.routes.get(generation, message);
+        let flags = message.property_flags();
+        if flags & (flag::HEADERS | flag::EXPIRATION | flag::USER_ID) == 0 && refusal.is_none() {
+            let route = match remembered {
+                Some(route) => route,
+                None => self.find_route(session, generation, message, &Properties::default(), &[])?,
+            };
+            return Ok(Prepared { message: Arc::clone(message), route });
+        }
+        if remembered.is_none() {
+            self.check_exchange(session, &message.exchange)?;
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let properties = message.properties();
+        check_expiration(&properties)?;
+        let ExtraKeys { keys, has_bcc } = extra_keys(&properties).map_err(Error::from)?;
+        check_user_id(session, &properties)?;
+        let route = match remembered {
+            Some(route) if keys.is_empty() => route,
+            _ => self.find_route(session, generation, message, &properties, &keys)?,
+        };
+        let message = if has_bcc {
+            Arc::new(message.with_properties(&without_bcc(message.raw_properties())))
+        } else {
+            Arc::clone(message)
+        };
+        Ok(Prepared { message, route })
+    }
+
+    /// Permission, existence, and that clients may publish to it.
+    fn check_exchange(&self, session: &Session, name: &ExchangeName) -> Result<(), Error> {
+        let resource = session.exchange(name);
+        session.check(Access::Write, resource.clone())?;
+        let topology = session.vhost.topology();
+        match topology.exchange(name.as_str()) {
+            None => Err(Error::NotFound(resource)),
+            Some(exchange) if exchange.definition.internal => Err(Error::InternalExchange(resource)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn find_route(
+        &self,
+        session: &mut Session,
+        generation: (u64, u64),
+        message: &Message,
+        properties: &Properties<'_>,
+        keys: &[&[u8]],
+    ) -> Result<Route, Error> {
+        self.check_exchange(session, &message.exchange)?;
+        let route = {
+            let topology = session.vhost.topology();
+            let publish = exchange::Publish::new(message.routing_key(), keys, properties.headers);
+            let routed = topology.route(&message.exchange, &publish);
+            let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());
+            let counters =
+                topology.exchange(message.exchange.as_str()).map(|exchange| exchange.counters.clone());
+            Route {
+                queues: queues.collect(),
+                counters: counters.unwrap_or_default(),
+                by_key_alone: routed.by_key_alone,
+            }
+        };
+        if route.by_key_alone {
+            session.routes.put(generation, message, route.clone());
+        }
+        Ok(route)
+    }
+
+    /// Enqueues a message in several queues: one record, one place in each.
+    fn fan_out(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
+        let reserved = if message.is_persistent { reserve(queues) } else { SmallVec::new() };
+        let mut outcome = Outcome::Safe;
+        let mut position = Position::NONE;
+        if !reserved.is_empty() {
+            let appended = self.store.append_publish(message, &targets(&reserved));
+            (position, outcome) = (appended.position, Outcome::SafeAt(appended.end));
+        }
+        enqueue(queues, &reserved, position, message, wakes);
+        outcome
+    }
+
+    /// Publishes and settles of a transaction: in one record of the journal, then in the queues. Returns the mandatory
+    /// messages that reached no queue, as their index among `publishes`, and where the record ends.
+    pub(super) fn commit_publishes(
+        &self,
+        session: &mut Session,
+        publishes: &[Arc<Message>],
+        settles: &[(Arc<Queue>, Vec<Sequence>)],
+        wakes: &mut Wakes,
+    ) -> (Vec<usize>, Option<Position>) {
+        let _hold = self.store.hold_checkpoints();
+        let mut unroutable = Vec::new();
+        let mut prepared = Vec::new();
+        for (index, message) in publishes.iter().enumerate() {
+            match self.prepare::<Error>(session, message, None) {
+                Ok(found) if !found.route.queues.is_empty() => {
+                    found.route.counters.count(found.route.queues.len());
+                    let reserved =
+                        if message.is_persistent { reserve(&found.route.queues) } else { SmallVec::new() };
+                    prepared.push((found, reserved));
+                }
+                // An exchange that went since the publish was checked leads nowhere.
+                _ => unroutable.push(index),
+            }
+        }
+        let stored: Vec<_> = prepared.iter().filter(|(_, reserved)| !reserved.is_empty()).collect();
+        let targets: Vec<Targets> = stored.iter().map(|(_, reserved)| targets(reserved)).collect();
+        let records: Vec<(&Message, &[(QueueId, Sequence)])> = stored
+            .iter()
+            .zip(&targets)
+            .map(|((found, _), targets)| (&*found.message, &targets[..]))
+            .collect();
+        let settled: Vec<_> = settles
+            .iter()
+            .map(|(queue, sequences)| (queue.definition.id, queue.unacked_records(sequences)))
+            .filter(|(_, records)| !records.is_empty())
+            .collect();
+        let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
+        let mut end = None;
+        let mut positions = Vec::new().into_iter();
+        if !records.is_empty() || !settled.is_empty() {
+            let (appended, at) = self.store.append_transaction(&records, &settled);
+            (positions, end) = (appended.into_iter(), Some(at));
+        }
+        for (found, reserved) in &prepared {
+            let position = if reserved.is_empty() { None } else { positions.next() };
+            let position = position.unwrap_or(Position::NONE);
+            enqueue(&found.route.queues, reserved, position, &found.message, wakes);
+        }
+        for (queue, sequences) in settles {
+            queue.ack_written(sequences, wakes);
+        }
+        (unroutable, end)
+    }
+}
+
+/// Places in durable queues, by the queue's index in its route.
+type Reserved = SmallVec<[(usize, QueueId, Sequence); 4]>;
+type Targets = SmallVec<[(QueueId, Sequence); 4]>;
+
+fn reserve(queues: &[Arc<Queue>]) -> Reserved {
+    let durable = queues.iter().enumerate().filter(|(_, queue)| queue.is_durable());
+    durable.filter_map(|(index, queue)| Some((index, queue.definition.id, queue.reserve()?))).collect()
+}
+
+fn targets(reserved: &Reserved) -> Targets {
+    reserved.iter().map(|(_, queue, sequence)| (*queue, *sequence)).collect()
+}
+
+fn enqueue(
+    queues: &[Arc<Queue>],
+    reserved: &Reserved,
+    position: Position,
+    message: &Arc<Message>,
+    wakes: &mut Wakes,
+) {
+    let mut reserved = reserved.iter().peekable();
+    for (index, queue) in queues.iter().enumerate() {
+        match reserved.next_if(|(at, ..)| *at == index) {
+            Some((_, _, sequence)) => queue.enqueue_reserved(*sequence, position, message, wakes),
+            None if queue.is_durable() && message.is_persistent => {} // deleted meanwhile
+            None => drop(queue.publish(message, wakes)),
+        }
+    }
+}
+
+fn check_expiration(properties: &Properties<'_>) -> Result<(), Error> {
+    let Some(raw) = properties.expiration else { return Ok(()) };
+    let value = String::from_utf8_lossy(raw).into_owned();
+    let digits = value.strip_prefix('-').unwrap_or(&value);
+    let reason = match digits.find(|c: char| !c.is_ascii_digit()) {
+        Some(0) => "no_integer",
+        None if digits.is_empty() => "no_integer",
+        Some(_) => "leftover_string",
+        None if value.starts_with('-') => "value_negative",
+        None => match value.parse::<u64>() {
+            Ok(ms) if ms <= EXPIRATION_MS_MAX => return Ok(()),
+            _ => "value_too_large",
+        },
+    };
+    Err(Error::Expiration { value, reason })
+}
+
+fn check_user_id(session: &Session, properties: &Properties<'_>) -> Result<(), Error> {
+    match properties.user_id {
+        Some(claimed) if claimed != session.user.as_str().as_bytes() && !session.tags.is_impersonator() => {
+            let claimed = String::from_utf8_lossy(claimed).into_owned();
+            Err(Error::UserId { claimed, user: session.user.clone() })
+        }
+        _ => Ok(()),
+    }
+}

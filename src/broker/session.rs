@@ -1,0 +1,89 @@
+//! Who does something: a user in a vhost, from a connection or over HTTP; and what it has been found to be allowed.
+
+use super::error::{Error, Resource};
+use super::publish::RouteCache;
+use super::topology::Vhost;
+use crate::auth::permissions::Access;
+use crate::auth::users::Users;
+use crate::auth::{User, UserTags};
+use crate::name::{ConnectionId, ExchangeName, QueueName, UserName};
+use std::sync::Arc;
+
+/// Who does something, and where.
+#[derive(Debug)]
+pub struct Session {
+    /// The vhost it works in.
+    pub vhost: Arc<Vhost>,
+    /// Its user.
+    pub user: UserName,
+    /// The user's tags at login.
+    pub tags: UserTags,
+    /// Its connection; none over HTTP, so that no exclusive queue is its own.
+    pub connection: Option<ConnectionId>,
+    users: Arc<Users>,
+    pub(super) routes: RouteCache,
+}
+
+impl Session {
+    pub(super) fn new(
+        vhost: Arc<Vhost>,
+        user: &User,
+        connection: Option<ConnectionId>,
+        users: Arc<Users>,
+    ) -> Self {
+        let (name, tags) = (user.name.clone(), user.tags.clone());
+        Self { vhost, user: name, tags, connection, users, routes: RouteCache::default() }
+    }
+
+    /// The queue as error texts have it.
+    pub fn queue(&self, name: &QueueName) -> Resource {
+        Resource::Queue(self.vhost.name.clone(), name.clone())
+    }
+
+    /// The exchange as error texts have it.
+    pub fn exchange(&self, name: &ExchangeName) -> Resource {
+        Resource::Exchange(self.vhost.name.clone(), name.clone())
+    }
+
+    /// Whether the user may do this to the resource.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]. The default exchange goes by the name `amq.default`.
+    pub fn check(&self, access: Access, resource: Resource) -> Result<(), Error> {
+        if self.allows(access, &resource) {
+            return Ok(());
+        }
+        let resource = match resource {
+            Resource::Exchange(vhost, name) if name.is_empty() => {
+                Resource::Exchange(vhost, ExchangeName::new("amq.default"))
+            }
+            other => other,
+        };
+        Err(Error::Refused { access, resource, user: self.user.clone() })
+    }
+
+    /// Whether the user may do any of the three; a refusal names configure, as RabbitMQ's does.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn check_any(&self, resource: Resource) -> Result<(), Error> {
+        if self.allows(Access::Read, &resource) || self.allows(Access::Write, &resource) {
+            return Ok(());
+        }
+        self.check(Access::Configure, resource)
+    }
+
+    fn allows(&self, access: Access, resource: &Resource) -> bool {
+        let name = match resource {
+            Resource::Exchange(_, name) if name.is_empty() => "amq.default",
+            Resource::Exchange(_, name) => name.as_str(),
+            Resource::Queue(_, name) => name.as_str(),
+        };
+        self.users.allows(&self.vhost.name, &self.user, access, name)
+    }
+
+    /// A number that is another after every change of users or topology.
+    pub(super) fn generation(&self) -> (u64, u64) {
+        (self.vhost.generation(), self.users.generation())
+    }
+}

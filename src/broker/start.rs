@@ -1,0 +1,192 @@
+//! Starting: from what the store recovered to a broker, with the first user and vhost of an empty node.
+
+use super::topology::{Exchange, PREDECLARED, Vhost};
+use super::{Broker, Counters, alarms, connections};
+use crate::arguments::Table;
+use crate::auth::users::Users;
+use crate::auth::{self, password};
+use crate::definition::{self, Change, Definition};
+use crate::exchange;
+use crate::name::{ExchangeName, QueueName, UserName, VhostName};
+use crate::queue::Queue;
+use crate::store::{LiveSets, Recovered, RecoveredQueue, Store};
+use crate::time;
+use dashmap::DashMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tracing::warn;
+
+/// What an empty node begins with, and what it is called.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Defaults {
+    pub node: String,
+    pub cluster_name: String,
+    pub user: UserName,
+    pub password: Vec<u8>,
+    pub tags: Vec<String>,
+    pub vhost: VhostName,
+    pub permissions: definition::Permissions,
+    /// Users who may log in from this machine only.
+    pub loopback_users: Vec<String>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("no random bytes from the operating system: {0}")]
+    Random(#[from] getrandom::Error),
+    #[error("{0}")]
+    Backend(String),
+}
+
+impl Broker {
+    /// A broker with what the store recovered. An empty store gets the default vhost and user.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(defaults: Defaults, store: Store, recovered: Recovered) -> Result<Arc<Self>, StartError> {
+        let Recovered { definitions, queues, next_queue_id, .. } = recovered;
+        let (users, bad_patterns) = Users::load(&definitions);
+        for error in bad_patterns {
+            warn!(%error, "a stored permission does not compile and grants nothing");
+        }
+        let users = Arc::new(users);
+        let context = auth::Context {
+            users: Arc::clone(&users),
+            loopback_users: defaults.loopback_users.clone().into(),
+        };
+        let authenticator = auth::Chain::new(&["internal"], &context)
+            .map_err(|error| StartError::Backend(error.to_string()))?;
+        let broker = Arc::new(Self {
+            node: defaults.node.clone(),
+            cluster_name: defaults.cluster_name.clone(),
+            started_at: time::unix_ms(),
+            users,
+            store,
+            counters: Counters::default(),
+            alarms: alarms::Alarms::default(),
+            connections: connections::Connections::default(),
+            authenticator,
+            vhosts: DashMap::new(),
+            admin: parking_lot::Mutex::new(()),
+            queues: DashMap::new(),
+            consumers: DashMap::new(),
+            replies: DashMap::new(),
+            next_queue_id: AtomicU64::new(next_queue_id.0.max(1)),
+            next_consumer_id: AtomicU64::new(1),
+            next_connection_id: AtomicU64::new(1),
+        });
+        let is_empty = !definitions.iter().any(|definition| matches!(definition, Definition::Vhost(..)));
+        broker.load(definitions, queues);
+        if is_empty {
+            broker.begin(&defaults)?;
+        }
+        let live_sets: Arc<dyn LiveSets> = Arc::clone(&broker) as Arc<dyn LiveSets>;
+        broker.store.set_live_sets(Arc::downgrade(&live_sets));
+        Ok(broker)
+    }
+
+    /// Builds the topology of recovered definitions: vhosts, then what is in them, then bindings.
+    fn load(&self, definitions: Vec<Definition>, mut queues: HashMap<crate::name::QueueId, RecoveredQueue>) {
+        let mut bindings = Vec::new();
+        let mut later = Vec::new();
+        for definition in definitions {
+            match definition {
+                Definition::Vhost(name, vhost) => drop(self.add_vhost_in_memory(name, vhost)),
+                Definition::Binding(vhost, binding) => bindings.push((vhost, binding)),
+                other => later.push(other),
+            }
+        }
+        for definition in later {
+            match definition {
+                Definition::Exchange(vhost, name, exchange) => self.load_exchange(&vhost, name, exchange),
+                Definition::Queue(vhost, name, queue) => {
+                    let recovered = queues.remove(&queue.id).unwrap_or_default();
+                    self.load_queue(vhost, name, queue, recovered);
+                }
+                _ => {}
+            }
+        }
+        for (vhost, binding) in bindings {
+            if let Some(vhost) = self.vhost(&vhost) {
+                vhost.topology_mut().bind(binding);
+            }
+        }
+    }
+
+    fn load_exchange(&self, vhost: &VhostName, name: ExchangeName, definition: definition::Exchange) {
+        let Some(vhost) = self.vhost(vhost) else { return };
+        match exchange::find(&definition.kind) {
+            Some(kind) => {
+                let exchange = Exchange::new(name.clone(), definition, kind);
+                vhost.topology_mut().exchanges.insert(name, exchange);
+            }
+            None => warn!(exchange = %name, kind = %definition.kind, "exchange of unknown type is left out"),
+        }
+    }
+
+    fn load_queue(
+        &self,
+        vhost: VhostName,
+        name: QueueName,
+        definition: definition::Queue,
+        recovered: RecoveredQueue,
+    ) {
+        let Some(home) = self.vhost(&vhost) else { return };
+        let id = definition.id;
+        let queue = Queue::new(vhost, name.clone(), definition, None, self.store.clone(), recovered);
+        let queue = Arc::new(queue);
+        home.topology_mut().queues.insert(name, Arc::clone(&queue));
+        self.queues.insert(id, queue);
+    }
+
+    /// The default vhost, user and permissions of an empty node.
+    fn begin(&self, defaults: &Defaults) -> Result<(), StartError> {
+        let vhost = definition::Vhost { description: "Default virtual host".into(), ..Default::default() };
+        let user = definition::User {
+            password_hash: auth::hash_password(&defaults.password)?,
+            hashing_algorithm: password::DEFAULT_ALGORITHM.into(),
+            tags: defaults.tags.clone(),
+        };
+        let (name, user_name) = (defaults.vhost.clone(), defaults.user.clone());
+        let changes = [
+            Change::Put(Definition::Vhost(name.clone(), vhost.clone())),
+            Change::Put(Definition::User(user_name.clone(), user)),
+            Change::Put(Definition::Permissions(name.clone(), user_name, defaults.permissions.clone())),
+        ];
+        for change in &changes {
+            if let Err(error) = self.users.apply(change) {
+                warn!(%error, "the default permissions do not compile and grant nothing");
+            }
+        }
+        self.store.append_changes(&changes);
+        self.add_vhost_in_memory(name, vhost);
+        Ok(())
+    }
+
+    /// Adds a vhost with its predeclared exchanges.
+    pub(super) fn add_vhost_in_memory(&self, name: VhostName, definition: definition::Vhost) -> Arc<Vhost> {
+        let vhost = Arc::new(Vhost::new(name.clone(), definition));
+        {
+            let mut topology = vhost.topology_mut();
+            for (exchange_name, kind) in PREDECLARED {
+                let Some(kind) = exchange::find(kind) else { continue };
+                let definition = definition::Exchange {
+                    kind: kind.name().into(),
+                    durable: true,
+                    auto_delete: false,
+                    internal: *exchange_name == "amq.rabbitmq.trace",
+                    arguments: Table::default(),
+                };
+                let exchange_name = ExchangeName::new(exchange_name);
+                let exchange = Exchange::new(exchange_name.clone(), definition, kind);
+                topology.exchanges.insert(exchange_name, exchange);
+            }
+        }
+        self.vhosts.insert(name, Arc::clone(&vhost));
+        vhost
+    }
+}

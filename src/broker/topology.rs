@@ -1,0 +1,217 @@
+//! The exchanges, queues and bindings of a vhost, in memory. Read by everybody under the vhost's lock; written only by
+//! [`super::change`].
+
+use crate::definition::{self, Binding, Destination};
+use crate::exchange::route::{self, Exchanges};
+use crate::exchange::{self, ExchangeType, Router};
+use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
+use crate::queue::Queue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The exchanges every vhost has from the start; all durable.
+pub const PREDECLARED: &[(&str, &str)] = &[
+    ("", "direct"),
+    ("amq.direct", "direct"),
+    ("amq.fanout", "fanout"),
+    ("amq.headers", "headers"),
+    ("amq.match", "headers"),
+    ("amq.topic", "topic"),
+    ("amq.rabbitmq.trace", "topic"),
+];
+
+/// What went through an exchange since the node started.
+#[derive(Debug, Default)]
+pub struct ExchangeCounters {
+    /// Messages published to it.
+    pub published_in: AtomicU64,
+    /// Messages times the queues they reached.
+    pub published_out: AtomicU64,
+}
+
+impl ExchangeCounters {
+    /// Counts a message and how many queues it reached.
+    pub fn count(&self, queues: usize) {
+        self.published_in.fetch_add(1, Ordering::Relaxed);
+        self.published_out.fetch_add(queues as u64, Ordering::Relaxed);
+    }
+}
+
+/// An exchange and its bindings' router.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name.
+    pub name: ExchangeName,
+    /// As declared.
+    pub definition: definition::Exchange,
+    /// Where it sends what it cannot route.
+    pub alternate: Option<ExchangeName>,
+    /// What went through it; shared with those who remember routes.
+    pub counters: Arc<ExchangeCounters>,
+    pub(super) router: Box<dyn Router>,
+}
+
+impl Exchange {
+    pub(super) fn new(name: ExchangeName, definition: definition::Exchange, kind: &dyn ExchangeType) -> Self {
+        let alternate = crate::arguments::get(&definition.arguments, "alternate-exchange");
+        let alternate = alternate.and_then(crate::arguments::as_text).map(ExchangeName::new);
+        let router = kind.new_router();
+        Self { name, definition, alternate, router, counters: Arc::default() }
+    }
+}
+
+/// What tells bindings of one source apart; the arguments as JSON, empty when there are none.
+type BindingId = (Destination, BindingKey, String);
+
+fn binding_id(binding: &Binding) -> BindingId {
+    let arguments = if binding.arguments.inner().is_empty() {
+        String::new()
+    } else {
+        // A table always has a JSON form; were it not so, bindings would only be told apart less well.
+        serde_json::to_string(&binding.arguments).unwrap_or_default()
+    };
+    (binding.destination.clone(), binding.key.clone(), arguments)
+}
+
+/// The exchanges, queues and bindings of a vhost.
+#[derive(Debug, Default)]
+pub struct Topology {
+    pub(super) exchanges: HashMap<ExchangeName, Exchange>,
+    pub(super) queues: HashMap<QueueName, Arc<Queue>>,
+    by_source: HashMap<ExchangeName, HashMap<BindingId, Arc<Binding>>>,
+    by_destination: HashMap<Destination, HashMap<(ExchangeName, BindingId), Arc<Binding>>>,
+}
+
+impl Topology {
+    /// The exchange called `name`.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// The queue called `name`.
+    pub fn queue(&self, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(name)
+    }
+
+    /// All exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values()
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// All bindings but the default exchange's.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.by_source.values().flat_map(HashMap::values)
+    }
+
+    /// The bindings that leave an exchange.
+    pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = &Arc<Binding>> {
+        self.by_source.get(source).into_iter().flat_map(HashMap::values)
+    }
+
+    /// The bindings that lead to a destination.
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Binding>> {
+        self.by_destination.get(destination).into_iter().flat_map(HashMap::values)
+    }
+
+    /// Whether this very binding is there.
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        self.by_source
+            .get(&binding.source)
+            .is_some_and(|bindings| bindings.contains_key(&binding_id(binding)))
+    }
+
+    /// Adds a binding that is not there and whose source is.
+    pub(super) fn bind(&mut self, binding: Binding) {
+        let id = binding_id(&binding);
+        if let Some(exchange) = self.exchanges.get_mut(&binding.source) {
+            exchange.router.bind(&binding);
+        }
+        let binding = Arc::new(binding);
+        let source = binding.source.clone();
+        self.by_source.entry(source.clone()).or_default().insert(id.clone(), Arc::clone(&binding));
+        self.by_destination.entry(binding.destination.clone()).or_default().insert((source, id), binding);
+    }
+
+    /// Removes a binding if it is there.
+    pub(super) fn unbind(&mut self, binding: &Binding) {
+        let id = binding_id(binding);
+        let Some(bindings) = self.by_source.get_mut(&binding.source) else { return };
+        if bindings.remove(&id).is_none() {
+            return;
+        }
+        if bindings.is_empty() {
+            self.by_source.remove(&binding.source);
+        }
+        if let Some(exchange) = self.exchanges.get_mut(&binding.source) {
+            exchange.router.unbind(binding);
+        }
+        if let Some(bindings) = self.by_destination.get_mut(&binding.destination) {
+            bindings.remove(&(binding.source.clone(), id));
+            if bindings.is_empty() {
+                self.by_destination.remove(&binding.destination);
+            }
+        }
+    }
+
+    /// Routes a message published to `exchange`.
+    pub fn route(&self, exchange: &ExchangeName, publish: &exchange::Publish<'_>) -> route::Routed {
+        route::route(self, exchange, publish)
+    }
+}
+
+impl Exchanges for Topology {
+    fn exchange(&self, name: &ExchangeName) -> Option<route::Entry<'_>> {
+        let exchange = self.exchanges.get(name)?;
+        Some(route::Entry { router: &*exchange.router, alternate: exchange.alternate.as_ref() })
+    }
+
+    fn queue_name(&self, name: &str) -> Option<QueueName> {
+        self.queues.get(name).map(|queue| queue.name.clone())
+    }
+}
+
+/// A vhost.
+#[derive(Debug)]
+pub struct Vhost {
+    /// Its name.
+    pub name: VhostName,
+    /// As defined.
+    pub definition: parking_lot::RwLock<definition::Vhost>,
+    topology: parking_lot::RwLock<Topology>,
+    generation: AtomicU64,
+}
+
+impl Vhost {
+    pub(super) fn new(name: VhostName, definition: definition::Vhost) -> Self {
+        let (topology, generation) = Default::default();
+        Self { name, definition: parking_lot::RwLock::new(definition), topology, generation }
+    }
+
+    /// The topology, to read. Take no queue's lock for long and await nothing while the guard lives.
+    pub fn topology(&self) -> parking_lot::RwLockReadGuard<'_, Topology> {
+        self.topology.read()
+    }
+
+    /// The topology, to change. The generation moves, so that remembered routes are asked anew.
+    pub(super) fn topology_mut(&self) -> parking_lot::RwLockWriteGuard<'_, Topology> {
+        let guard = self.topology.write();
+        self.generation.fetch_add(1, Ordering::Release);
+        guard
+    }
+
+    /// A number that is another after every change of the topology. Read it before what is to be remembered.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,438 @@
+//! The classic queue: the queue machine behind a lock, with the journal for what is durable.
+//!
+//! Whoever holds the lock applies a command and carries out its effects: journal, then outboxes. Lock order: topology →
+//! queue → outbox; never two queues at once. Nothing here waits for the disk.
+
+use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, Refusal, State};
+use crate::arguments::Table;
+use crate::definition;
+use crate::event::{Delivery, Event, Source};
+use crate::message::Message;
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
+use crate::outbox::{Outbox, Room, Wakes};
+use crate::store::{LiveSet, RecoveredQueue, Settled, Store};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// The type's name.
+pub const NAME: &str = "classic";
+
+/// A consumer as its queue's shell sees it: where its deliveries go, and what people are shown of it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Subscription {
+    pub id: ConsumerId,
+    pub tag: ConsumerTag,
+    pub channel: ChannelId,
+    pub outbox: Arc<Outbox>,
+    pub acknowledges: bool,
+    pub exclusive: bool,
+    pub prefetch: u32,
+    pub arguments: Table,
+}
+
+/// What a queue has done since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Counters {
+    pub published: u64,
+    pub delivered: u64,
+    pub delivered_no_ack: u64,
+    pub redelivered: u64,
+    pub got: u64,
+    pub got_no_ack: u64,
+    pub acked: u64,
+}
+
+/// What a queue holds now, for people and for `declare-ok`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Figures {
+    pub ready: usize,
+    pub unacked: usize,
+    pub ready_bytes: u64,
+    pub unacked_bytes: u64,
+    pub consumers: usize,
+    pub counters: Counters,
+}
+
+/// A message taken from a queue.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Taken {
+    pub sequence: Sequence,
+    pub redelivered: bool,
+    pub message: Arc<Message>,
+    /// Ready messages left.
+    pub ready_left: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: State,
+    /// By [`ConsumerKey`].
+    subscriptions: Vec<Option<Subscription>>,
+    /// Effects of the command at hand; empty between commands.
+    effects: Vec<Effect>,
+    settled: Vec<Settled>,
+    counters: Counters,
+    is_deleted: bool,
+    /// Whether the last checkpoint no longer says what the queue holds.
+    is_changed: bool,
+}
+
+/// What carrying out a command's effects left to do.
+#[derive(Debug, Default)]
+struct Outcome {
+    subscribed: Option<ConsumerKey>,
+    taken: Option<Taken>,
+    is_unused: bool,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue {
+    /// Where it lives.
+    pub vhost: VhostName,
+    /// Its name there.
+    pub name: QueueName,
+    /// As declared, with its id.
+    pub definition: definition::Queue,
+    /// The connection an exclusive queue belongs to.
+    pub owner: Option<crate::name::ConnectionId>,
+    store: Store,
+    inner: Mutex<Inner>,
+}
+
+/// Whether records of settled messages are written, or stand in a transaction's group already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Journal {
+    Write,
+    Written,
+}
+
+impl Queue {
+    /// A queue with what recovery found for it; empty when new.
+    pub fn new(
+        vhost: VhostName,
+        name: QueueName,
+        definition: definition::Queue,
+        owner: Option<crate::name::ConnectionId>,
+        store: Store,
+        recovered: RecoveredQueue,
+    ) -> Self {
+        let entries = recovered.messages.into_iter().map(|(sequence, position, message)| Entry {
+            sequence,
+            position,
+            // Nobody wrote down whether it was delivered: as RabbitMQ after a crash, rather a flag too many.
+            redelivered: true,
+            message,
+        });
+        let state = State::recovered(recovered.next_sequence, entries);
+        let inner = Mutex::new(Inner { state, is_changed: true, ..Inner::default() });
+        Self { vhost, name, definition, owner, store, inner }
+    }
+
+    /// Whether a persistent message here survives a restart.
+    pub fn is_durable(&self) -> bool {
+        self.definition.durable
+    }
+
+    /// Enqueues a message that reached this queue alone. Returns where its record ends, if it has one.
+    pub fn publish(&self, message: &Arc<Message>, wakes: &mut Wakes) -> Option<Position> {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted {
+            return None;
+        }
+        let sequence = inner.state.take_sequence();
+        let (mut position, mut end) = (Position::NONE, None);
+        if self.definition.durable && message.is_persistent {
+            let appended = self.store.append_publish(message, &[(self.definition.id, sequence)]);
+            (position, end) = (appended.position, Some(appended.end));
+        }
+        let message = Arc::clone(message);
+        self.enqueue(&mut inner, Entry { sequence, position, redelivered: false, message }, wakes);
+        end
+    }
+
+    /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] must follow.
+    pub fn reserve(&self) -> Option<Sequence> {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        (!inner.is_deleted).then(|| inner.state.reserve())
+    }
+
+    /// Enqueues a message at its reserved place, now that its record stands at `position`.
+    pub fn enqueue_reserved(
+        &self,
+        sequence: Sequence,
+        position: Position,
+        message: &Arc<Message>,
+        wakes: &mut Wakes,
+    ) {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted {
+            drop(inner);
+            self.store.release(&[position]);
+            return;
+        }
+        let message = Arc::clone(message);
+        self.enqueue(&mut inner, Entry { sequence, position, redelivered: false, message }, wakes);
+    }
+
+    fn enqueue(&self, inner: &mut Inner, entry: Entry, wakes: &mut Wakes) {
+        inner.counters.published += 1;
+        inner.is_changed = true;
+        self.run(inner, Command::Enqueue(entry), Journal::Write, wakes);
+    }
+
+    /// Adds a consumer.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the queue is in exclusive use, or the consumer wants it so and others are there; `Ok(None)` when
+    /// the queue is gone.
+    pub fn subscribe(
+        &self,
+        consumer: Consumer,
+        subscription: Subscription,
+        wakes: &mut Wakes,
+    ) -> Result<Option<ConsumerKey>, Refusal> {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted {
+            return Ok(None);
+        }
+        inner.state.check_subscribe(consumer.exclusive)?;
+        // Effects of the same command may deliver: the subscription must be found by its key before.
+        inner.effects.clear();
+        let key = {
+            let Inner { state, effects, .. } = &mut *inner;
+            state.apply(Command::Subscribe(consumer), effects);
+            effects.iter().find_map(|effect| match effect {
+                Effect::Subscribed(key) => Some(*key),
+                _ => None,
+            })
+        };
+        if let Some(ConsumerKey(index)) = key {
+            if inner.subscriptions.len() <= index {
+                inner.subscriptions.resize_with(index + 1, || None);
+            }
+            inner.subscriptions[index] = Some(subscription);
+        }
+        self.carry_out(&mut inner, Journal::Write, wakes);
+        Ok(key)
+    }
+
+    /// Removes a consumer. Returns whether that was the last one.
+    pub fn unsubscribe(&self, key: ConsumerKey, id: ConsumerId, wakes: &mut Wakes) -> bool {
+        let mut inner = self.inner.lock();
+        let is_there = |slot: &&mut Option<Subscription>| slot.as_ref().is_some_and(|other| other.id == id);
+        if let Some(slot) = inner.subscriptions.get_mut(key.0).filter(is_there) {
+            *slot = None;
+        }
+        self.run(&mut inner, Command::Unsubscribe(key, id), Journal::Write, wakes).is_unused
+    }
+
+    /// Takes the first ready message.
+    pub fn get(&self, acknowledges: bool, wakes: &mut Wakes) -> Option<Taken> {
+        let mut inner = self.inner.lock();
+        let taken = self.run(&mut inner, Command::Get { acknowledges }, Journal::Write, wakes).taken;
+        if taken.is_some() {
+            inner.is_changed = true;
+            let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
+            *count += 1;
+        }
+        taken
+    }
+
+    /// Settles unacked messages for good.
+    pub fn ack(&self, sequences: &[Sequence], wakes: &mut Wakes) {
+        self.settle(sequences, Journal::Write, wakes);
+    }
+
+    /// Settles unacked messages whose records already stand in a transaction's group.
+    pub fn ack_written(&self, sequences: &[Sequence], wakes: &mut Wakes) {
+        self.settle(sequences, Journal::Written, wakes);
+    }
+
+    fn settle(&self, sequences: &[Sequence], journal: Journal, wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        inner.counters.acked += sequences.len() as u64;
+        self.run(&mut inner, Command::Ack(sequences), journal, wakes);
+    }
+
+    /// Returns unacked messages to their places.
+    pub fn requeue(&self, sequences: &[Sequence], wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        self.run(&mut inner, Command::Requeue(sequences), Journal::Write, wakes);
+    }
+
+    /// The consumer can take messages again.
+    pub fn resume(&self, key: ConsumerKey, id: ConsumerId, wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        self.run(&mut inner, Command::Resume(key, id), Journal::Write, wakes);
+    }
+
+    /// Settles all ready messages. Returns how many there were.
+    pub fn purge(&self, wakes: &mut Wakes) -> usize {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        let count = inner.state.ready_count();
+        self.run(&mut inner, Command::Purge, Journal::Write, wakes);
+        count
+    }
+
+    /// The records of unacked messages, for a transaction's group; those without a record are left out.
+    pub fn unacked_records(&self, sequences: &[Sequence]) -> Vec<Settled> {
+        let inner = self.inner.lock();
+        let record = |sequence: &Sequence| Some((*sequence, inner.state.unacked_position(*sequence)?));
+        sequences.iter().filter_map(record).filter(|(_, position)| position.is_some()).collect()
+    }
+
+    /// Deletes the queue if `condition` holds for what it holds; the topology forgets it. Tells its consumers and
+    /// returns what it held.
+    ///
+    /// # Errors
+    /// Whatever `condition` says.
+    pub fn delete<E>(
+        &self,
+        condition: impl FnOnce(&Figures) -> Result<(), E>,
+        wakes: &mut Wakes,
+    ) -> Result<(Figures, Vec<Subscription>), E> {
+        let mut inner = self.inner.lock();
+        let figures = Self::figures_of(&inner);
+        condition(&figures)?;
+        inner.is_deleted = true;
+        inner.is_changed = false;
+        let subscriptions: Vec<Subscription> = inner.subscriptions.drain(..).flatten().collect();
+        for subscription in &subscriptions {
+            let event = Event::ConsumerCancelled { channel: subscription.channel, consumer: subscription.id };
+            subscription.outbox.push(event);
+            wakes.add(&subscription.outbox);
+        }
+        let state = std::mem::take(&mut inner.state);
+        drop(inner);
+        self.store.release(&state.positions());
+        Ok((figures, subscriptions))
+    }
+
+    /// What it holds now.
+    pub fn figures(&self) -> Figures {
+        Self::figures_of(&self.inner.lock())
+    }
+
+    fn figures_of(inner: &Inner) -> Figures {
+        let (ready_bytes, unacked_bytes) = inner.state.body_bytes();
+        Figures {
+            ready: inner.state.ready_count(),
+            unacked: inner.state.unacked_count(),
+            ready_bytes,
+            unacked_bytes,
+            consumers: inner.state.consumer_count(),
+            counters: inner.counters,
+        }
+    }
+
+    /// Its consumers, for people.
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        self.inner.lock().subscriptions.iter().flatten().cloned().collect()
+    }
+
+    /// What a checkpoint is to keep, if it changed since it was last asked.
+    pub fn take_live_set(&self) -> Option<LiveSet> {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted || !std::mem::take(&mut inner.is_changed) {
+            return None;
+        }
+        let next_sequence = inner.state.next_sequence();
+        Some(LiveSet {
+            queue: self.definition.id,
+            next_sequence,
+            live: inner.state.live().into_iter().collect(),
+        })
+    }
+
+    fn run(&self, inner: &mut Inner, command: Command<'_>, journal: Journal, wakes: &mut Wakes) -> Outcome {
+        debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
+        let Inner { state, effects, .. } = inner;
+        state.apply(command, effects);
+        self.carry_out(inner, journal, wakes)
+    }
+
+    /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
+    fn carry_out(&self, inner: &mut Inner, journal: Journal, wakes: &mut Wakes) -> Outcome {
+        let mut outcome = Outcome::default();
+        loop {
+            let mut effects = std::mem::take(&mut inner.effects);
+            for effect in effects.drain(..) {
+                self.carry_out_one(inner, effect, &mut outcome, wakes);
+            }
+            inner.effects = effects;
+            if !inner.state.has_more() {
+                break;
+            }
+            let Inner { state, effects, .. } = inner;
+            state.apply(Command::Continue, effects);
+            if inner.effects.is_empty() {
+                break;
+            }
+        }
+        if !inner.settled.is_empty() {
+            if journal == Journal::Write {
+                self.store.append_settle(self.definition.id, &inner.settled);
+            }
+            inner.settled.clear();
+        }
+        outcome
+    }
+
+    fn carry_out_one(&self, inner: &mut Inner, effect: Effect, outcome: &mut Outcome, wakes: &mut Wakes) {
+        match effect {
+            Effect::Deliver { consumer, sequence, redelivered, message } => {
+                self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
+            }
+            Effect::Settled(sequence, position) => {
+                if position.is_some() {
+                    inner.settled.push((sequence, position));
+                }
+            }
+            Effect::Got { sequence, redelivered, message } => {
+                inner.counters.redelivered += u64::from(redelivered);
+                let ready_left = inner.state.ready_count();
+                outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
+            }
+            Effect::Subscribed(key) => outcome.subscribed = Some(key),
+            Effect::Unused => outcome.is_unused = true,
+        }
+    }
+
+    fn deliver(
+        &self,
+        inner: &mut Inner,
+        key: ConsumerKey,
+        (sequence, redelivered, message): (Sequence, bool, Arc<Message>),
+        wakes: &mut Wakes,
+    ) {
+        let Some(subscription) = inner.subscriptions.get(key.0).and_then(Option::as_ref) else { return };
+        let delivery = Delivery {
+            channel: subscription.channel,
+            consumer: subscription.id,
+            source: Some(Source { queue: self.definition.id, sequence }),
+            redelivered,
+            message,
+        };
+        let count = if subscription.acknowledges {
+            &mut inner.counters.delivered
+        } else {
+            &mut inner.counters.delivered_no_ack
+        };
+        *count += 1;
+        inner.counters.redelivered += u64::from(redelivered);
+        wakes.add(&subscription.outbox);
+        if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
+            // Blocking a consumer has no effects of its own.
+            let id = subscription.id;
+            inner.state.apply(Command::Block(key, id), &mut Vec::new());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Queues: the pure machine ([`state`]) and the shells that give it a lock, a journal and consumers' outboxes.
+//!
+//! A queue type is a file here and a line in [`TYPES`].
+
+pub mod classic;
+pub mod state;
+
+pub use classic::{Queue, Subscription};
+
+/// The queue types a client may name in `x-queue-type`.
+pub const TYPES: &[&str] = &[classic::NAME];

@@ -1,0 +1,192 @@
+//! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
+
+mod monitor;
+
+use crate::amqp::driver;
+use crate::amqp::handshake::Limits;
+use crate::broker::{self, Broker, Defaults};
+use crate::config::Config;
+use crate::event::Event;
+use crate::name::{UserName, VhostName};
+use crate::net::listener;
+use crate::store::{self, JournalFailed, Report, Store};
+use crate::time::{self, Duration};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// How long clients have to answer our close when the node stops.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A protocol with its listeners.
+struct Protocol {
+    name: &'static str,
+    addresses: fn(&Config) -> Vec<SocketAddr>,
+    serve: fn(TcpListener, &Config, Arc<Broker>, watch::Receiver<bool>, &mut JoinSet<()>),
+}
+
+/// What the node speaks.
+const PROTOCOLS: &[Protocol] =
+    &[Protocol { name: "amqp", addresses: |config| config.amqp_listen.clone(), serve: serve_amqp }];
+
+fn serve_amqp(
+    listener: TcpListener,
+    config: &Config,
+    broker: Arc<Broker>,
+    stop: watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) {
+    let limits = Limits {
+        channel_max: config.channel_max,
+        frame_max: config.frame_max,
+        heartbeat_s: config.heartbeat_s,
+        message_bytes_max: config.max_message_size,
+    };
+    let settings = driver::Settings { limits, handshake_timeout: config.handshake_timeout };
+    tasks.spawn(listener::accept(listener, stop, move |stream, peer, local| {
+        driver::run(stream, driver::Ends { peer, local }, settings.clone(), Arc::clone(&broker))
+    }));
+}
+
+/// Why the node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The broker cannot be built.
+    #[error(transparent)]
+    Broker(#[from] broker::StartError),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address} for {protocol}: {source}; is another broker running there?")]
+    Listen {
+        /// What was to be spoken there.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A running node. Dropping it without [`Server::stop`] is like pulling the plug, but for what was synced.
+#[derive(Debug)]
+pub struct Server {
+    /// The broker, for those who are in the same process.
+    pub broker: Arc<Broker>,
+    store: Store,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    listening: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Server {
+    /// Opens the store, recovers, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        // Listeners first: a second broker on the same machine must not touch a store before it knows.
+        let mut bound = Vec::new();
+        for protocol in PROTOCOLS {
+            for address in (protocol.addresses)(&config) {
+                let refused = |source| StartError::Listen { protocol: protocol.name, address, source };
+                bound.push((protocol, TcpListener::bind(address).await.map_err(refused)?));
+            }
+        }
+        let started = time::now();
+        let options = store::Options::new(&config.data_dir);
+        let (store, recovered) = store::open(options)?;
+        report(&recovered.report, time::now() - started);
+        let broker = Broker::start(defaults(&config), store.clone(), recovered)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
+        let mut listening = Vec::new();
+        for (protocol, listener) in bound {
+            let address = listener.local_addr().map_err(|source| StartError::Listen {
+                protocol: protocol.name,
+                address: SocketAddr::from(([0, 0, 0, 0], 0)),
+                source,
+            })?;
+            info!(protocol = protocol.name, %address, "listening");
+            listening.push((protocol.name, address));
+            (protocol.serve)(listener, &config, Arc::clone(&broker), stopped.clone(), &mut tasks);
+        }
+        Ok(Server { broker, store, stop, tasks, listening })
+    }
+
+    /// Where a protocol listens, `amqp` or `http`: the ports the system chose for those given as 0.
+    pub fn address(&self, protocol: &str) -> Option<SocketAddr> {
+        self.listening.iter().find(|(name, _)| *name == protocol).map(|(_, address)| *address)
+    }
+
+    /// Waits until the journal fails: nothing may be confirmed any more, so the process must end.
+    pub async fn failed(&self) -> JournalFailed {
+        self.store.wait_failed().await
+    }
+
+    /// Stops: no new connections, a farewell to those there are, then the store is synced and closed.
+    ///
+    /// # Errors
+    /// Those of closing the store.
+    pub async fn stop(mut self) -> Result<(), store::Error> {
+        info!("stopping");
+        // The receivers may be gone already: then there is nothing left to stop.
+        let _ = self.stop.send(true);
+        let text = "broker forced connection closure with reason 'shutdown'";
+        self.broker.connections.broadcast(&Event::Close(text.to_owned()));
+        let deadline = time::now() + FAREWELL;
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        while !self.broker.connections.is_empty() && time::now() < deadline {
+            pause.tick().await;
+        }
+        if !self.broker.connections.is_empty() {
+            warn!(connections = self.broker.connections.len(), "clients did not answer our close");
+        }
+        self.tasks.shutdown().await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        info!("stopped");
+        closed.unwrap_or(Ok(()))
+    }
+}
+
+/// What the operator should know of a start.
+fn report(report: &Report, took: Duration) {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    info!(
+        messages = report.messages,
+        journal_files = report.files,
+        journal_bytes = report.bytes,
+        clean = report.clean,
+        took_ms,
+        "store opened"
+    );
+    if report.bytes_cut > 0 {
+        warn!(bytes = report.bytes_cut, "the journal's last record was torn and is cut off");
+    }
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    let node = format!("warren@{host}");
+    Defaults {
+        cluster_name: config.cluster_name.clone().unwrap_or_else(|| node.clone()),
+        node,
+        user: UserName::new(&config.default_user),
+        password: config.default_pass.0.as_bytes().to_vec(),
+        tags: config.default_user_tags.iter().cloned().collect(),
+        vhost: VhostName::new(&config.default_vhost),
+        permissions: config.default_permissions.clone(),
+        loopback_users: config.loopback_users.iter().cloned().collect(),
+    }
+}

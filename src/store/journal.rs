@@ -1,0 +1,426 @@
+//! The append side of the journal: records are encoded into a shared buffer under a short lock, and get their positions
+//! there.
+//!
+//! It decides where files end and counts references; it never touches a file. The [`committer`](super::committer) takes
+//! the buffer, seals the checksums and writes.
+
+use super::checkpoint::Task;
+use super::references::References;
+use super::{
+    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Settled, SyncWaiter,
+    Target, record, segment,
+};
+use crate::definition::{Change, Definition};
+use crate::message::Message;
+use crate::name::{Position, QueueId};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Arc, Weak, mpsc};
+use std::thread::{self, JoinHandle};
+use tokio::sync::watch;
+
+/// A buffer of this size is written although nobody waits and a write was just made.
+pub(super) const LARGE_BUFFER_BYTES: usize = 256 << 10;
+/// References are released in slices of this many, so that appenders get their turn.
+const RELEASE_SLICE: usize = 4096;
+
+/// What the committer is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sleep {
+    /// It is not: it will look again.
+    Awake,
+    /// For anything.
+    Idle,
+    /// For a large buffer or for somebody who waits; it wakes by itself to write what is there.
+    Pausing,
+}
+
+/// How far the journal's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// The committer is to write what there is and to end.
+    Closing,
+    /// Closed or failed: what is appended goes nowhere.
+    Over,
+}
+
+/// Where in the buffer a new file begins, with its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) at: usize,
+    pub(super) start: u64,
+}
+
+/// What appenders and the committer share under the lock.
+pub(super) struct State {
+    /// Records not yet taken by the committer, unsealed.
+    pub(super) buffer: Vec<u8>,
+    /// The position of the buffer's first byte.
+    pub(super) base: u64,
+    pub(super) cuts: Vec<Cut>,
+    /// Changes whose record is not yet synced, with its end.
+    pub(super) changes: Vec<(u64, Vec<Change>)>,
+    pub(super) waiters: Vec<(u64, Arc<dyn SyncWaiter>)>,
+    /// Somebody waits for a sync up to here.
+    pub(super) sync_wanted: u64,
+    pub(super) sleep: Sleep,
+    pub(super) phase: Phase,
+    pub(super) references: References,
+    pub(super) next_queue_id: u64,
+    records: u64,
+}
+
+impl State {
+    pub(super) fn new(next: u64, references: References, next_queue_id: QueueId) -> Self {
+        Self {
+            buffer: Vec::new(),
+            base: next,
+            cuts: Vec::new(),
+            changes: Vec::new(),
+            waiters: Vec::new(),
+            sync_wanted: 0,
+            sleep: Sleep::Awake,
+            phase: Phase::Running,
+            references,
+            next_queue_id: next_queue_id.0,
+            records: 0,
+        }
+    }
+
+    /// The position of the next byte.
+    pub(super) fn next(&self) -> u64 {
+        self.base + self.buffer.len() as u64
+    }
+
+    /// Begins a new file if the current one is full.
+    fn roll_if_full(&mut self, segment_bytes: u64) {
+        let next = self.next();
+        if next - self.references.current_start() >= segment_bytes {
+            self.cuts.push(Cut { at: self.buffer.len(), start: next });
+            self.buffer.extend_from_slice(&segment::header(next));
+            self.references.roll(next);
+        }
+    }
+
+    /// Nothing is written any more: the buffer's bytes go.
+    pub(super) fn discard(&mut self) {
+        self.base = self.next();
+        self.buffer.clear();
+        self.cuts.clear();
+        self.changes.clear();
+        self.waiters.clear();
+    }
+
+    /// Whether the committer must be woken; it is told so only once.
+    fn take_wake(&mut self, synced: u64) -> bool {
+        let is_wanted = self.sync_wanted > synced;
+        let wake = match self.sleep {
+            Sleep::Awake => false,
+            Sleep::Idle => is_wanted || !self.buffer.is_empty(),
+            Sleep::Pausing => is_wanted || self.buffer.len() >= LARGE_BUFFER_BYTES,
+        };
+        if wake {
+            self.sleep = Sleep::Awake;
+        }
+        wake
+    }
+
+    /// Forgets references and returns the files that became free.
+    fn forget(&mut self, positions: impl Iterator<Item = Position>) -> Vec<u64> {
+        let mut any_free = false;
+        for position in positions.filter(|position| position.is_some()) {
+            any_free |= self.references.forget(position.0);
+        }
+        if any_free { self.references.take_free() } else { Vec::new() }
+    }
+}
+
+/// What the journal, the committer and the checkpointer share.
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    pub(super) wake: Condvar,
+    /// Read by whoever is in the middle of a transaction, written by a checkpoint where it begins and ends.
+    pub(super) gate: RwLock<()>,
+    pub(super) source: Mutex<Option<Weak<dyn LiveSets>>>,
+    pub(super) failure: watch::Sender<Option<JournalFailed>>,
+    pub(super) tasks: mpsc::Sender<Task>,
+    synced: AtomicU64,
+    segment_bytes: u64,
+    pub(super) is_disk_full: AtomicBool,
+    pub(super) written: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) files_deleted: AtomicU64,
+    opened_at: u64,
+}
+
+impl Shared {
+    pub(super) fn new(state: State, segment_bytes: u64, tasks: mpsc::Sender<Task>) -> Self {
+        let next = state.next();
+        Self {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            gate: RwLock::new(()),
+            source: Mutex::new(None),
+            failure: watch::Sender::new(None),
+            tasks,
+            synced: AtomicU64::new(next),
+            segment_bytes,
+            is_disk_full: AtomicBool::new(false),
+            written: AtomicU64::new(next),
+            writes: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            checkpoints: AtomicU64::new(0),
+            files_deleted: AtomicU64::new(0),
+            opened_at: next,
+        }
+    }
+
+    pub(super) fn synced(&self) -> u64 {
+        self.synced.load(Acquire)
+    }
+
+    /// Everything before `position` is durable: says so and calls those who waited for it.
+    pub(super) fn set_synced(&self, position: u64) {
+        self.synced.store(position, Release);
+        let mut done = Vec::new();
+        self.state.lock().waiters.retain_mut(|(end, waiter)| {
+            let is_done = *end <= position;
+            if is_done {
+                done.push(waiter.clone());
+            }
+            !is_done
+        });
+        done.iter().for_each(|waiter| waiter.synced(Position(position)));
+    }
+
+    /// The journal's promise is broken: nothing is confirmed any more, and everybody is told.
+    pub(super) fn fail(&self, reason: &str) {
+        tracing::error!(reason, "the journal failed, nothing can be made durable any more");
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert_with(|| JournalFailed::new(reason));
+            is_first
+        });
+        let mut state = self.state.lock();
+        state.phase = Phase::Over;
+        state.discard();
+    }
+
+    pub(super) fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
+        let mut state = self.state.lock();
+        let synced = self.synced();
+        if synced >= end.0 {
+            drop(state);
+            return waiter.synced(Position(synced));
+        }
+        if state.phase == Phase::Over {
+            return;
+        }
+        state.waiters.push((end.0, waiter));
+        state.sync_wanted = state.sync_wanted.max(end.0);
+        if state.take_wake(synced) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Appends what `write` puts into the buffer, and returns what it returns and the end of it.
+    fn append<T>(&self, write: impl FnOnce(&mut State) -> T) -> (T, Position) {
+        let mut state = self.state.lock();
+        state.roll_if_full(self.segment_bytes);
+        let result = write(&mut state);
+        state.records += 1;
+        let end = state.next();
+        if state.phase == Phase::Over {
+            state.discard();
+        }
+        let wake = state.take_wake(self.synced());
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        (result, Position(end))
+    }
+
+    /// Asks the checkpointer to delete files.
+    fn remove(&self, free: Vec<u64>) {
+        if !free.is_empty() {
+            // Without a checkpointer the store is closed: the next start deletes them.
+            let _ = self.tasks.send(Task::Remove(free));
+        }
+    }
+}
+
+/// The journal on disk, with its two threads.
+pub(super) struct Journal {
+    shared: Arc<Shared>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// The threads of a journal that runs.
+pub(super) struct Threads {
+    pub(super) committer: JoinHandle<()>,
+    pub(super) checkpointer: JoinHandle<Result<(), Error>>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    pub(super) fn new(shared: Arc<Shared>, threads: Threads) -> Self {
+        Self { shared, threads: Mutex::new(Some(threads)) }
+    }
+
+    /// Writes and syncs everything, makes a checkpoint if asked, and ends the threads.
+    fn stop(&self, with_checkpoint: bool) -> Result<(), Error> {
+        let Some(threads) = self.threads.lock().take() else { return Ok(()) };
+        let mut state = self.shared.state.lock();
+        if state.phase == Phase::Running {
+            state.phase = Phase::Closing;
+        }
+        drop(state);
+        self.shared.wake.notify_all();
+        join(threads.committer);
+        let failure = self.shared.failure.borrow().clone();
+        let with_checkpoint = with_checkpoint && failure.is_none();
+        let _ = self.shared.tasks.send(Task::Stop { with_checkpoint });
+        let checkpointed = join(threads.checkpointer).unwrap_or(Ok(()));
+        failure.map_or(checkpointed, |failure| Err(failure.into()))
+    }
+}
+
+/// Waits for a thread, unless it is this one (the last handle was dropped there). A thread that panicked has said so.
+fn join<T>(handle: JoinHandle<T>) -> Option<T> {
+    if handle.thread().id() == thread::current().id() {
+        return None;
+    }
+    handle.join().ok()
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop(false) {
+            tracing::error!(%error, "the store was dropped and could not be closed");
+        }
+    }
+}
+
+impl MessageLog for Journal {
+    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended {
+        let (position, end) = self.shared.append(|state| {
+            let position = state.next();
+            record::write_publish(&mut state.buffer, message, targets);
+            state.references.add(position, targets.len() as u64);
+            Position(position)
+        });
+        Appended { position, end }
+    }
+
+    fn append_settle(&self, queue: QueueId, settled: &[Settled]) -> Position {
+        if !settled.iter().any(|(_, position)| position.is_some()) {
+            return self.synced();
+        }
+        let (free, end) = self.shared.append(|state| {
+            record::write_settle(&mut state.buffer, queue, settled);
+            state.forget(settled.iter().map(|(_, position)| *position))
+        });
+        self.shared.remove(free);
+        end
+    }
+
+    fn append_transaction(
+        &self,
+        publishes: &[(&Message, &[Target])],
+        settles: &[(QueueId, &[Settled])],
+    ) -> (Vec<Position>, Position) {
+        let mut offsets = Vec::with_capacity(publishes.len());
+        let ((positions, free), end) = self.shared.append(|state| {
+            let base = state.base;
+            record::write_transaction(&mut state.buffer, publishes, settles, &mut offsets);
+            let positions: Vec<_> = offsets.iter().map(|&offset| Position(base + offset as u64)).collect();
+            for (position, (_, targets)) in positions.iter().zip(publishes) {
+                state.references.add(position.0, targets.len() as u64);
+            }
+            let settled = settles.iter().flat_map(|(_, settled)| settled.iter());
+            let free = state.forget(settled.map(|(_, position)| *position));
+            state.sync_wanted = state.next();
+            (positions, free)
+        });
+        self.shared.remove(free);
+        (positions, end)
+    }
+
+    fn append_changes(&self, changes: &[Change]) -> Position {
+        let encoded = record::encode_changes(changes);
+        let kept = changes.to_vec();
+        let highest = changes.iter().filter_map(|change| match change {
+            Change::Put(Definition::Queue(_, _, queue)) => Some(queue.id.0),
+            _ => None,
+        });
+        let next_queue_id = highest.max().map_or(0, |id| id + 1);
+        let append = |state: &mut State| {
+            record::write_changes(&mut state.buffer, &encoded);
+            state.next_queue_id = state.next_queue_id.max(next_queue_id);
+            state.sync_wanted = state.next();
+            state.changes.push((state.next(), kept));
+        };
+        self.shared.append(append).1
+    }
+
+    fn release(&self, positions: &[Position]) {
+        for slice in positions.chunks(RELEASE_SLICE) {
+            let free = self.shared.state.lock().forget(slice.iter().copied());
+            self.shared.remove(free);
+        }
+    }
+
+    fn synced(&self) -> Position {
+        Position(self.shared.synced())
+    }
+
+    fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
+        self.shared.notify_when_synced(end, waiter);
+    }
+
+    fn hold_checkpoints(&self) -> CheckpointHold<'_> {
+        CheckpointHold(Some(self.shared.gate.read_recursive()))
+    }
+
+    fn set_live_sets(&self, source: Weak<dyn LiveSets>) {
+        *self.shared.source.lock() = Some(source);
+    }
+
+    fn failure(&self) -> watch::Receiver<Option<JournalFailed>> {
+        self.shared.failure.subscribe()
+    }
+
+    fn counters(&self) -> Counters {
+        let shared = &*self.shared;
+        let state = shared.state.lock();
+        Counters {
+            records: state.records,
+            bytes: state.next() - shared.opened_at,
+            bytes_pending: state.next().saturating_sub(shared.written.load(Relaxed)),
+            writes: shared.writes.load(Relaxed),
+            syncs: shared.syncs.load(Relaxed),
+            checkpoints: shared.checkpoints.load(Relaxed),
+            files: state.references.file_count() as u64,
+            files_deleted: shared.files_deleted.load(Relaxed),
+            references: state.references.total(),
+            is_disk_full: shared.is_disk_full.load(Relaxed),
+        }
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        self.stop(true)
+    }
+}

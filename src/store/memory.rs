@@ -1,0 +1,118 @@
+//! A [`MessageLog`] without a disk: for tests, and for a broker that has no data directory.
+//!
+//! Everything appended counts as durable at once, and nothing comes back. Positions and counters behave as on disk.
+
+use super::{
+    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Recovered, Settled,
+    Store, SyncWaiter, Target,
+};
+use crate::definition::Change;
+use crate::message::Message;
+use crate::name::{Position, QueueId};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use tokio::sync::watch;
+
+/// An empty store in memory.
+pub fn open() -> (Store, Recovered) {
+    let log = MemoryLog {
+        end: AtomicU64::new(FIRST_POSITION),
+        records: AtomicU64::new(0),
+        references: AtomicU64::new(0),
+        failure: watch::Sender::new(None),
+    };
+    let recovered = Recovered { next_queue_id: QueueId(1), ..Recovered::default() };
+    (Store::new(Arc::new(log)), recovered)
+}
+
+/// As on disk, where a file's header stands before the first record.
+const FIRST_POSITION: u64 = super::segment::HEADER_BYTES as u64;
+
+#[derive(Debug)]
+struct MemoryLog {
+    end: AtomicU64,
+    records: AtomicU64,
+    references: AtomicU64,
+    failure: watch::Sender<Option<JournalFailed>>,
+}
+
+impl MemoryLog {
+    fn append(&self, payload_bytes: usize) -> Appended {
+        let bytes = (super::record::HEADER_BYTES + payload_bytes) as u64;
+        self.records.fetch_add(1, Relaxed);
+        let position = self.end.fetch_add(bytes, Relaxed);
+        Appended { position: Position(position), end: Position(position + bytes) }
+    }
+
+    /// Forgets the references of what is not transient, and says whether anything was.
+    fn forget(&self, positions: impl Iterator<Item = Position>) -> bool {
+        let count = positions.filter(|position| position.is_some()).count();
+        self.references.fetch_sub(count as u64, Relaxed);
+        count > 0
+    }
+}
+
+impl MessageLog for MemoryLog {
+    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended {
+        self.references.fetch_add(targets.len() as u64, Relaxed);
+        self.append(message.memory_bytes())
+    }
+
+    fn append_settle(&self, _queue: QueueId, settled: &[Settled]) -> Position {
+        let is_any = self.forget(settled.iter().map(|(_, position)| *position));
+        if is_any { self.append(settled.len()).end } else { self.synced() }
+    }
+
+    fn append_transaction(
+        &self,
+        publishes: &[(&Message, &[Target])],
+        settles: &[(QueueId, &[Settled])],
+    ) -> (Vec<Position>, Position) {
+        let positions =
+            publishes.iter().map(|(message, targets)| self.append_publish(message, targets).position);
+        let positions = positions.collect();
+        for (_, settled) in settles {
+            self.forget(settled.iter().map(|(_, position)| *position));
+        }
+        (positions, self.append(settles.len()).end)
+    }
+
+    fn append_changes(&self, changes: &[Change]) -> Position {
+        self.append(changes.len()).end
+    }
+
+    fn release(&self, positions: &[Position]) {
+        self.forget(positions.iter().copied());
+    }
+
+    fn synced(&self) -> Position {
+        Position(self.end.load(Relaxed))
+    }
+
+    fn notify_when_synced(&self, _end: Position, waiter: Arc<dyn SyncWaiter>) {
+        waiter.synced(self.synced());
+    }
+
+    fn hold_checkpoints(&self) -> CheckpointHold<'_> {
+        CheckpointHold(None)
+    }
+
+    fn set_live_sets(&self, _source: Weak<dyn LiveSets>) {}
+
+    fn failure(&self) -> watch::Receiver<Option<JournalFailed>> {
+        self.failure.subscribe()
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            records: self.records.load(Relaxed),
+            bytes: self.end.load(Relaxed) - FIRST_POSITION,
+            references: self.references.load(Relaxed),
+            ..Counters::default()
+        }
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The key-value store below definitions and checkpoints: a narrow trait, sled, and memory.
+//!
+//! What keys and values mean is the catalog's business. The rules that sled 0.34 asks for are kept here and by the one
+//! writer, the checkpointer: few, stable keys; small values; batches; no claim that its own flush makes durable.
+
+use super::{Error, Options};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Changes by key; no value = the key goes. A later change of the same key replaces an earlier one.
+pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What is done with each entry of a visit.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
+
+/// An ordered key-value store with one writer.
+pub trait Metadata: Send + std::fmt::Debug {
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`].
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Visits the entries whose key starts with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`], and what `visit` returns.
+    fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
+
+    /// Makes all changes or none.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`].
+    fn apply(&mut self, batch: &Batch) -> Result<(), Error>;
+
+    /// Makes what was applied durable.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`].
+    fn sync(&self) -> Result<(), Error>;
+}
+
+/// [`Metadata`] in memory.
+#[derive(Debug, Default)]
+pub struct MemoryMetadata(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Metadata for MemoryMetadata {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        let from = self.0.range(prefix.to_vec()..);
+        from.take_while(|(key, _)| key.starts_with(prefix)).try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+        for (key, value) in batch {
+            match value {
+                Some(value) => self.0.insert(key.clone(), value.clone()),
+                None => self.0.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// [`Metadata`] in sled.
+#[derive(Debug)]
+pub struct SledMetadata {
+    db: sled::Db,
+    /// sled's flush leaves the device's cache alone on Linux, so the file is synced through a handle of our own.
+    file: File,
+}
+
+impl SledMetadata {
+    /// Opens or makes sled's folder at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`], also when sled panics over damage.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
+        let config = sled::Config::new()
+            .path(path)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(options.sled_cache_bytes)
+            .flush_every_ms(Some(options.sled_flush_every_ms));
+        let db = guarded(|| config.open())?;
+        let file = File::options().read(true).write(true).open(path.join("db"));
+        Ok(Self { db, file: file.map_err(|error| Error::io(path.join("db"), error))? })
+    }
+}
+
+/// Runs `work` and turns sled's errors and panics (it has many on damage) into ours.
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| Error::Metadata(error.to_string())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Error::Metadata(format!("sled panicked: {}", text.unwrap_or("without a word"))))
+        }
+    }
+}
+
+impl Metadata for SledMetadata {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        guarded(|| self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
+    }
+
+    fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        let mut entries = self.db.scan_prefix(prefix);
+        while let Some((key, value)) = guarded(|| entries.next().transpose())? {
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => changes.insert(key.as_slice(), value.as_slice()),
+                None => changes.remove(key.as_slice()),
+            }
+        }
+        guarded(|| self.db.apply_batch(changes))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        guarded(|| self.db.flush())?;
+        self.file.sync_data().map_err(|error| Error::Metadata(error.to_string()))
+    }
+}

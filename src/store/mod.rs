@@ -1,0 +1,414 @@
+//! The store: one journal for the messages of all queues, and sled for definitions and checkpoints.
+//!
+//! It owns the data directory, the format of its files (`docs/storage-format.md`) and what a restart brings back. It
+//! knows no exchange, no consumer and no queue's order of delivery: it is told which (queue, sequence) a message reached
+//! and which are settled.
+//!
+//! ```text
+//!   append_* ──► journal (a buffer under a short lock) ──► committer (a thread: write, fdatasync) ──► waiters
+//!                                                             │ synced changes, rolled files
+//!                                                             ▼
+//!                           LiveSets ◄──asks── checkpointer (a thread: sled, snapshots, deletes files)
+//! ```
+//!
+//! What its caller promises:
+//! - a queue's declaring [`Change`] is appended before any message names the queue;
+//! - `append_publish` of a message comes before every settle of it;
+//! - a settle is applied to the queue's state and then appended, or both happen under the queue's lock;
+//! - whoever appends a transaction holds [`MessageLog::hold_checkpoints`] from the first change of a queue's state
+//!   until all are made.
+//!
+//! Room is left for: reading a message back by its [`Position`] and an index per queue (backlogs beyond memory), moving
+//! the live messages out of sparse files (beside the deletion in `checkpoint`), and a simulated disk
+//! ([`segment::Files`]).
+
+mod catalog;
+mod checkpoint;
+mod committer;
+mod data_dir;
+mod journal;
+pub mod memory;
+mod metadata;
+mod ranges;
+pub mod record;
+mod recovery;
+mod references;
+mod replay;
+pub mod segment;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use metadata::{MemoryMetadata, Metadata};
+pub use ranges::Ranges;
+
+use crate::definition::{Change, Definition};
+use crate::message::Message;
+use crate::name::{Position, QueueId, Sequence};
+use crate::time::Duration;
+use parking_lot::{Mutex, RwLockReadGuard};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use tokio::sync::{oneshot, watch};
+
+/// How the store is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything is kept; made when absent.
+    pub data_dir: PathBuf,
+    /// A journal file is closed and the next begun once it has this many bytes.
+    pub segment_bytes: u64,
+    /// How long a record that nobody waits for may stay without fdatasync.
+    pub sync_delay: Duration,
+    /// Memory for sled's page cache.
+    pub sled_cache_bytes: u64,
+    /// How often sled flushes by itself; nothing relies on it.
+    pub sled_flush_every_ms: u64,
+}
+
+impl Options {
+    /// The defaults for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            segment_bytes: 64 << 20,
+            sync_delay: Duration::from_millis(200),
+            sled_cache_bytes: 16 << 20,
+            sled_flush_every_ms: 1_000,
+        }
+    }
+}
+
+/// Why the store cannot be opened or cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory's path is taken by something else.
+    #[error("data directory {0:?} is not a directory")]
+    NotADirectory(PathBuf),
+    /// The operating system refused.
+    #[error("no permission to use {path:?}: run as the owner of the data directory, or choose another")]
+    NoPermission {
+        /// What was to be used.
+        path: PathBuf,
+    },
+    /// No space is left.
+    #[error("the disk is full: {path:?} cannot be written; free space and start again")]
+    DiskFull {
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// Another process has the data directory.
+    #[error("data directory {path:?} is in use by another process{}", .pid.map_or(String::new(), |pid| format!(" (pid {pid})")))]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// The process, if its lock file says so.
+        pid: Option<u32>,
+    },
+    /// Written by another version of Warren, or by something else.
+    #[error("{path:?} has format {found:?}, this version reads {expected:?}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// Neither sled nor the snapshots can say what the deleted journal files held.
+    #[error(
+        "the definitions in {path:?} are damaged ({reason}) and no snapshot can replace them; restore the data \
+         directory from a backup, or move it away to start empty"
+    )]
+    Unrecoverable {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Bytes that are not what was written.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// Any other failure of a file operation.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The failure.
+        source: std::io::Error,
+    },
+    /// sled failed.
+    #[error("metadata store: {0}")]
+    Metadata(String),
+    /// The journal failed before.
+    #[error(transparent)]
+    JournalFailed(#[from] JournalFailed),
+}
+
+impl Error {
+    /// The failure of an operation on `path`, told apart where a person can act on it.
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            std::io::ErrorKind::PermissionDenied => Error::NoPermission { path },
+            std::io::ErrorKind::StorageFull => Error::DiskFull { path },
+            std::io::ErrorKind::NotADirectory => Error::NotADirectory(path),
+            _ => Error::Io { path, source },
+        }
+    }
+}
+
+/// The journal could not be made durable, so nothing may be confirmed any more: the process must end.
+///
+/// Also what [`Store::wait_synced`] returns after [`MessageLog::close`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal failed: {reason}")]
+pub struct JournalFailed {
+    /// What happened.
+    pub reason: Arc<str>,
+}
+
+impl JournalFailed {
+    pub(crate) fn new(reason: &str) -> Self {
+        Self { reason: Arc::from(reason) }
+    }
+}
+
+/// A queue that a message reached, and its place there.
+pub type Target = (QueueId, Sequence);
+
+/// A settled message: its place in the queue, and where it stands in the journal.
+pub type Settled = (Sequence, Position);
+
+/// Where a message was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Names the message, for its settling and for reading it back.
+    pub position: Position,
+    /// The message is durable once [`MessageLog::synced`] reaches this.
+    pub end: Position,
+}
+
+/// Is told once when what it waits for is durable.
+pub trait SyncWaiter: Send + Sync {
+    /// Everything before `position` is durable. Called from the committer thread (or from the caller's, when it was
+    /// durable already): it must be quick and must not append under a lock that an appender may hold.
+    fn synced(&self, position: Position);
+}
+
+/// What a queue still holds, for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSet {
+    /// The queue.
+    pub queue: QueueId,
+    /// Every sequence below was given out.
+    pub next_sequence: Sequence,
+    /// Those given out and not settled: ready, unacked, and reserved for a message still on its way.
+    pub live: Ranges,
+}
+
+/// The broker's side of a checkpoint.
+pub trait LiveSets: Send + Sync {
+    /// Visits every durable queue that gave out or settled a sequence since it was last visited.
+    ///
+    /// Called from the checkpointer thread with no lock of the store held. Each queue is visited under its own lock;
+    /// what was visited need not be visited again before its next change, also when the checkpoint fails.
+    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet));
+}
+
+/// What the journal has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records appended; a transaction is one.
+    pub records: u64,
+    /// Bytes appended, with the files' headers.
+    pub bytes: u64,
+    /// Bytes appended and not yet written: what memory holds because the disk is slower.
+    pub bytes_pending: u64,
+    /// Write calls.
+    pub writes: u64,
+    /// fdatasync calls on journal files.
+    pub syncs: u64,
+    /// Checkpoints made durable.
+    pub checkpoints: u64,
+    /// Journal files there are now.
+    pub files: u64,
+    /// Journal files deleted because nothing in them was alive.
+    pub files_deleted: u64,
+    /// Live references: messages times the queues that still hold them.
+    pub references: u64,
+    /// Whether a write waits for space on the disk; publishers are to be blocked.
+    pub is_disk_full: bool,
+}
+
+/// While it lives no checkpoint is begun or ended. Hold it for the length of a transaction; it must not cross an await.
+#[must_use]
+#[derive(Debug)]
+pub struct CheckpointHold<'a>(#[allow(dead_code)] pub(crate) Option<RwLockReadGuard<'a, ()>>);
+
+/// The journal as its users see it: on disk, or in memory only.
+///
+/// Appending never waits for the disk and never fails: a failure shows in [`MessageLog::failure`], and nothing is
+/// reported as synced any more.
+pub trait MessageLog: Send + Sync + std::fmt::Debug {
+    /// Appends a message with the queues it reached.
+    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended;
+
+    /// Appends that `settled` left `queue`, and returns the end of the record. Entries whose position is
+    /// [`Position::NONE`] (transient messages) are passed over. A settle alone is synced within
+    /// [`Options::sync_delay`].
+    fn append_settle(&self, queue: QueueId, settled: &[Settled]) -> Position;
+
+    /// Appends messages and settles that a restart brings back together or not at all, and returns the messages'
+    /// positions, in order, and the end of the record. It is synced at once. See [`MessageLog::hold_checkpoints`].
+    fn append_transaction(
+        &self,
+        publishes: &[(&Message, &[Target])],
+        settles: &[(QueueId, &[Settled])],
+    ) -> (Vec<Position>, Position);
+
+    /// Appends changes of the definitions, all or none, and returns the end of the record. It is synced at once.
+    fn append_changes(&self, changes: &[Change]) -> Position;
+
+    /// Forgets references to messages without a record: their queue's deletion says it.
+    fn release(&self, positions: &[Position]);
+
+    /// The end of what is durable.
+    fn synced(&self) -> Position;
+
+    /// Calls `waiter` once when everything before `end` is durable, at once if it is. After a failure never: the waiter
+    /// is dropped.
+    fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>);
+
+    /// Keeps checkpoints from being cut until the guard is dropped.
+    fn hold_checkpoints(&self) -> CheckpointHold<'_>;
+
+    /// Says whom to ask for live sets. No checkpoint is made before, so no file is deleted.
+    fn set_live_sets(&self, source: Weak<dyn LiveSets>);
+
+    /// Holds the failure once there is one.
+    fn failure(&self) -> watch::Receiver<Option<JournalFailed>>;
+
+    /// What was done so far.
+    fn counters(&self) -> Counters;
+
+    /// Writes and syncs what was appended, makes a last checkpoint and ends the threads. Blocks. Nothing may be
+    /// appended afterwards; a second call does nothing.
+    ///
+    /// # Errors
+    /// [`Error::JournalFailed`] when the journal is not durable; other errors when only the checkpoint could not be made,
+    /// which costs the next start some time.
+    fn close(&self) -> Result<(), Error>;
+}
+
+/// The store, cheap to clone: a [`MessageLog`] with what is built upon it.
+///
+/// When the last clone is dropped without [`MessageLog::close`], the journal is still written and synced.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<dyn MessageLog>);
+
+impl std::ops::Deref for Store {
+    type Target = dyn MessageLog;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl Store {
+    pub(crate) fn new(log: Arc<dyn MessageLog>) -> Self {
+        Self(log)
+    }
+
+    /// Waits until everything before `end` is durable.
+    ///
+    /// # Errors
+    /// [`JournalFailed`] when it never will be.
+    pub async fn wait_synced(&self, end: Position) -> Result<(), JournalFailed> {
+        if self.synced() >= end {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.notify_when_synced(end, Arc::new(WaitOnce(Mutex::new(Some(sender)))));
+        receiver
+            .await
+            .map_err(|_| self.failure().borrow().clone().unwrap_or_else(|| JournalFailed::new("closed")))
+    }
+
+    /// Waits until the journal fails; the server ends then. Pending for ever if it never does.
+    pub async fn wait_failed(&self) -> JournalFailed {
+        let mut failure = self.failure();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failed| failed.clone());
+        match failed {
+            Some(failed) => failed,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct WaitOnce(Mutex<Option<oneshot::Sender<()>>>);
+
+impl SyncWaiter for WaitOnce {
+    fn synced(&self, _position: Position) {
+        if let Some(sender) = self.0.lock().take() {
+            // The receiver may be gone: whoever waited gave up.
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// What a start found, handed out once.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// All definitions.
+    pub definitions: Vec<Definition>,
+    /// What queues hold; a queue that was never used may be absent.
+    pub queues: HashMap<QueueId, RecoveredQueue>,
+    /// Above every id that was ever stored.
+    pub next_queue_id: QueueId,
+    /// For the log.
+    pub report: Report,
+}
+
+/// A queue's messages.
+#[derive(Debug, Default)]
+pub struct RecoveredQueue {
+    /// Above every sequence that was ever stored.
+    pub next_sequence: Sequence,
+    /// By sequence. A message that reached several queues is shared.
+    pub messages: Vec<(Sequence, Position, Arc<Message>)>,
+}
+
+/// What recovery did, for log lines and tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the last run ended with [`MessageLog::close`].
+    pub clean: bool,
+    /// Journal files read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Good records in them.
+    pub records: u64,
+    /// Messages that some queue still holds.
+    pub messages: u64,
+    /// Bytes cut off the last file behind its last good record: what a crash left half written.
+    pub bytes_cut: u64,
+    /// Bytes passed over in earlier files behind a bad record: damage.
+    pub bytes_skipped: u64,
+    /// Where sled was moved because it could not be used.
+    pub sled_moved_to: Option<PathBuf>,
+    /// One line for each thing that an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Opens or makes the store in `options.data_dir` and brings back what it holds.
+///
+/// Blocks: it reads the whole journal.
+///
+/// # Errors
+/// Any [`Error`]. Damage in the journal or in sled is no error where something can be saved: see [`Report`].
+pub fn open(options: Options) -> Result<(Store, Recovered), Error> {
+    recovery::open(options, Arc::new(segment::Disk))
+}

@@ -1,0 +1,364 @@
+//! The journal's records as bytes: how they are written, sealed with their checksum, and read back. PURE.
+//!
+//! Layout (little endian; varints are LEB128), described for readers of files in `docs/storage-format.md`:
+//!
+//! ```text
+//!   header       payload length (6 bytes) | kind (1) | version (1) | CRC-32 (4)
+//!   publish      targets: count, then queue and sequence of each (varints)
+//!                lengths of exchange (1), routing key (1), properties (varint)
+//!                exchange, routing key, properties; the body is the rest
+//!   settle       queue (varint), then until the end: first sequence and count less one (varints)
+//!   transaction  whole publish and settle records, each with its own header
+//!   changes      the changes as JSON
+//! ```
+//!
+//! The checksum covers the record's position in the journal, the header before it and the payload, so that bytes which
+//! stand where they were not written are never taken for a record.
+
+use super::{Settled, Target};
+use crate::definition::Change;
+use crate::message::{Message, Properties};
+use crate::name::{ExchangeName, Position, QueueId, Sequence};
+use smallvec::SmallVec;
+
+/// The bytes before a record's payload.
+pub const HEADER_BYTES: usize = 12;
+/// Where in the header the checksum stands.
+const CHECKSUM_AT: usize = 8;
+/// The version of every kind so far.
+const VERSION: u8 = 1;
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message reached queues.
+    Publish = 1,
+    /// Messages left a queue.
+    Settle = 2,
+    /// Publishes and settles that belong together.
+    Transaction = 3,
+    /// Definitions changed.
+    Changes = 4,
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Bad {
+    /// The bytes end before the record does.
+    #[error("record cut short")]
+    Truncated,
+    /// The checksum does not fit.
+    #[error("wrong checksum")]
+    Checksum,
+    /// Intact, but of a kind or version this program does not know: written by a newer one.
+    #[error("record of kind {kind} version {version}, written by a newer version of Warren")]
+    Unknown {
+        /// The kind's number.
+        kind: u8,
+        /// Its version.
+        version: u8,
+    },
+    /// Intact, but its payload is not what its kind says.
+    #[error("malformed payload")]
+    Payload,
+}
+
+/// Appends a varint.
+pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Takes a varint off the front of `bytes`; `None` if there is none.
+pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7f);
+        if shift == 63 && part > 1 {
+            return None;
+        }
+        value |= part << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Starts a record and returns where it starts; its payload is appended next.
+fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, VERSION, 0, 0, 0, 0]);
+    start
+}
+
+/// Ends the record that starts at `start`: its length is known now. The checksum comes with [`seal`].
+fn end(out: &mut [u8], start: usize) {
+    let length = (out.len() - start - HEADER_BYTES) as u64;
+    out[start..start + 6].copy_from_slice(&length.to_le_bytes()[..6]);
+}
+
+/// Appends a publish record, unsealed.
+pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target]) {
+    let (exchange, key) = (message.exchange.as_str().as_bytes(), message.routing_key());
+    let (properties, body) = (message.raw_properties(), message.body());
+    out.reserve(
+        HEADER_BYTES + 32 + targets.len() * 20 + exchange.len() + key.len() + properties.len() + body.len(),
+    );
+    let start = begin(out, Kind::Publish);
+    write_varint(out, targets.len() as u64);
+    for (queue, sequence) in targets {
+        write_varint(out, queue.0);
+        write_varint(out, sequence.0);
+    }
+    // Both are short strings: at most 255 bytes.
+    out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
+    write_varint(out, properties.len() as u64);
+    out.extend_from_slice(exchange);
+    out.extend_from_slice(key);
+    out.extend_from_slice(properties);
+    out.extend_from_slice(body);
+    end(out, start);
+}
+
+/// Appends a settle record, unsealed; runs of sequences become ranges. Transient messages are passed over, and with
+/// nothing else nothing is written: the result says whether something was.
+pub fn write_settle(out: &mut Vec<u8>, queue: QueueId, settled: &[Settled]) -> bool {
+    let mut sequences =
+        settled.iter().filter(|(_, position)| position.is_some()).map(|(sequence, _)| sequence.0);
+    let Some(mut first) = sequences.next() else { return false };
+    let start = begin(out, Kind::Settle);
+    write_varint(out, queue.0);
+    let mut last = first;
+    for sequence in sequences {
+        if last.checked_add(1) == Some(sequence) {
+            last = sequence;
+            continue;
+        }
+        write_varint(out, first);
+        write_varint(out, last - first);
+        (first, last) = (sequence, sequence);
+    }
+    write_varint(out, first);
+    write_varint(out, last - first);
+    end(out, start);
+    true
+}
+
+/// Appends a transaction record, unsealed, and fills `offsets` with the place of each publish in `out`.
+pub fn write_transaction(
+    out: &mut Vec<u8>,
+    publishes: &[(&Message, &[Target])],
+    settles: &[(QueueId, &[Settled])],
+    offsets: &mut Vec<usize>,
+) {
+    let start = begin(out, Kind::Transaction);
+    for (message, targets) in publishes {
+        offsets.push(out.len());
+        write_publish(out, message, targets);
+    }
+    for (queue, settled) in settles {
+        write_settle(out, *queue, settled);
+    }
+    end(out, start);
+}
+
+/// Appends a record of changes that [`encode_changes`] made, unsealed.
+pub fn write_changes(out: &mut Vec<u8>, encoded: &[u8]) {
+    let start = begin(out, Kind::Changes);
+    out.extend_from_slice(encoded);
+    end(out, start);
+}
+
+/// Changes as the payload of their record.
+///
+/// JSON has no NaN and no infinity; such a number in a client's table comes back as a void value.
+pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
+    encode_json(&changes)
+}
+
+/// A definition or a list of changes as JSON that is sure to be read back.
+pub(super) fn encode_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let Ok(mut tree) = serde_json::to_value(value) else {
+        debug_assert!(false, "definitions have text keys only");
+        return Vec::new();
+    };
+    void_non_numbers(&mut tree);
+    tree.to_string().into_bytes()
+}
+
+/// A float that JSON cannot say was written as null under its type's name: nothing else in a definition looks so.
+fn void_non_numbers(tree: &mut serde_json::Value) {
+    use serde_json::Value;
+    match tree {
+        Value::Object(fields) => {
+            let is_lost = |name| fields.len() == 1 && fields.get(name) == Some(&Value::Null);
+            if is_lost("Float") || is_lost("Double") {
+                *tree = Value::from("Void");
+            } else {
+                fields.values_mut().for_each(void_non_numbers);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(void_non_numbers),
+        _ => {}
+    }
+}
+
+/// Fills in the checksums of the whole records in `bytes`, whose first byte has the journal position `position`.
+pub fn seal(mut bytes: &mut [u8], mut position: u64) {
+    while bytes.len() >= HEADER_BYTES {
+        let total = (HEADER_BYTES + payload_length(bytes)).min(bytes.len());
+        let (record, rest) = bytes.split_at_mut(total);
+        if record[6] == Kind::Transaction as u8 {
+            seal(&mut record[HEADER_BYTES..], position + HEADER_BYTES as u64);
+        }
+        let sum = checksum(record, position);
+        record[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
+        (bytes, position) = (rest, position + total as u64);
+    }
+}
+
+/// The length with its header of the record at the start of `bytes`, which must hold it.
+pub fn total_length(bytes: &[u8]) -> usize {
+    HEADER_BYTES + payload_length(bytes)
+}
+
+fn payload_length(header: &[u8]) -> usize {
+    let mut length = [0; 8];
+    length[..6].copy_from_slice(&header[..6]);
+    u64::from_le_bytes(length) as usize
+}
+
+fn checksum(record: &[u8], position: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut head = [0; 16];
+    head[..8].copy_from_slice(&position.to_le_bytes());
+    head[8..].copy_from_slice(&record[..CHECKSUM_AT]);
+    hasher.update(&head);
+    hasher.update(&record[HEADER_BYTES..]);
+    hasher.finalize()
+}
+
+/// A publish record's content, borrowed from its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// Where the record stands.
+    pub position: Position,
+    /// The queues it reached.
+    pub targets: SmallVec<[Target; 2]>,
+    /// The exchange's name.
+    pub exchange: &'a str,
+    /// The routing key.
+    pub routing_key: &'a [u8],
+    /// The property list.
+    pub properties: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl Publish<'_> {
+    /// The message, with `exchange` as its exchange: the caller shares the name between messages.
+    ///
+    /// # Errors
+    /// [`Bad::Payload`] if the properties are none.
+    pub fn message(&self, exchange: ExchangeName) -> Result<Message, Bad> {
+        let parsed = Properties::parse(self.properties).map_err(|_| Bad::Payload)?;
+        Ok(Message::new(exchange, self.routing_key, self.properties, &parsed, &[self.body]))
+    }
+}
+
+/// What a record says, piece by piece.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry<'a> {
+    /// A message reached queues.
+    Publish(Publish<'a>),
+    /// Ranges of sequences, first and last of each, left a queue.
+    Settle(QueueId, SmallVec<[(Sequence, Sequence); 2]>),
+    /// Definitions changed.
+    Changes(Vec<Change>),
+}
+
+/// Reads the record at the start of `bytes`, whose journal position is `position`: its entries, several for a
+/// transaction, and its length in bytes.
+///
+/// # Errors
+/// Any [`Bad`]; never part of a record.
+pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, usize), Bad> {
+    let (kind, version, payload) = open(bytes, position)?;
+    let unknown = Bad::Unknown { kind, version };
+    let mut entries = SmallVec::new();
+    match (kind, version) {
+        (1, VERSION) => entries.push(read_publish(payload, position).ok_or(Bad::Payload)?),
+        (2, VERSION) => entries.push(read_settle(payload).ok_or(Bad::Payload)?),
+        (3, VERSION) => {
+            let mut at = 0;
+            while at < payload.len() {
+                let inner_position = position + (HEADER_BYTES + at) as u64;
+                let (kind, version, inner) = open(&payload[at..], inner_position)?;
+                entries.push(match (kind, version) {
+                    (1, VERSION) => read_publish(inner, inner_position).ok_or(Bad::Payload)?,
+                    (2, VERSION) => read_settle(inner).ok_or(Bad::Payload)?,
+                    _ => return Err(Bad::Unknown { kind, version }),
+                });
+                at += HEADER_BYTES + inner.len();
+            }
+        }
+        (4, VERSION) => {
+            entries.push(Entry::Changes(serde_json::from_slice(payload).map_err(|_| Bad::Payload)?));
+        }
+        _ => return Err(unknown),
+    }
+    Ok((entries, HEADER_BYTES + payload.len()))
+}
+
+/// Checks the record at the start of `bytes` and returns its kind, version and payload.
+fn open(bytes: &[u8], position: u64) -> Result<(u8, u8, &[u8]), Bad> {
+    let header = bytes.get(..HEADER_BYTES).ok_or(Bad::Truncated)?;
+    let total = HEADER_BYTES.checked_add(payload_length(header)).ok_or(Bad::Truncated)?;
+    let record = bytes.get(..total).ok_or(Bad::Truncated)?;
+    if checksum(record, position).to_le_bytes() != record[CHECKSUM_AT..HEADER_BYTES] {
+        return Err(Bad::Checksum);
+    }
+    Ok((record[6], record[7], &record[HEADER_BYTES..]))
+}
+
+fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
+    let bytes = &mut payload;
+    let count = read_varint(bytes)?;
+    let mut targets = SmallVec::new();
+    for _ in 0..count {
+        targets.push((QueueId(read_varint(bytes)?), Sequence(read_varint(bytes)?)));
+    }
+    let (&[exchange_bytes, key_bytes], rest) = bytes.split_first_chunk::<2>()?;
+    *bytes = rest;
+    let properties_bytes = usize::try_from(read_varint(bytes)?).ok()?;
+    let mut take = |count: usize| {
+        let (head, rest) = bytes.split_at_checked(count)?;
+        *bytes = rest;
+        Some(head)
+    };
+    let exchange = std::str::from_utf8(take(exchange_bytes as usize)?).ok()?;
+    let routing_key = take(key_bytes as usize)?;
+    let properties = take(properties_bytes)?;
+    let position = Position(position);
+    Some(Entry::Publish(Publish { position, targets, exchange, routing_key, properties, body: payload }))
+}
+
+fn read_settle(mut payload: &[u8]) -> Option<Entry<'_>> {
+    let queue = QueueId(read_varint(&mut payload)?);
+    let mut ranges = SmallVec::new();
+    while !payload.is_empty() {
+        let first = read_varint(&mut payload)?;
+        let last = first.checked_add(read_varint(&mut payload)?)?;
+        ranges.push((Sequence(first), Sequence(last)));
+    }
+    Some(Entry::Settle(queue, ranges))
+}
+
+#[cfg(test)]
+mod tests;

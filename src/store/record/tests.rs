@@ -1,0 +1,156 @@
+//! Records: round trips, damage, and what must never panic.
+
+use super::*;
+use crate::arguments::{Table, Value};
+use crate::definition::{Binding, Definition, Destination};
+use proptest::prelude::*;
+
+fn message(exchange: &str, key: &[u8], body: &[u8]) -> Message {
+    let raw = [0x10, 0, 2];
+    let parsed = Properties::parse(&raw).unwrap();
+    Message::new(exchange.into(), key, &raw, &parsed, &[body])
+}
+
+fn read_one(bytes: &[u8], position: u64) -> Entry<'_> {
+    let (mut entries, length) = read(bytes, position).unwrap();
+    assert_eq!((entries.len(), length), (1, bytes.len()));
+    entries.pop().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_publish_comes_back(
+        exchange in "[a-zé]{0,20}",
+        key in proptest::collection::vec(any::<u8>(), 0..=255),
+        body in proptest::collection::vec(any::<u8>(), 0..300),
+        targets in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..5),
+        position in 32u64..1 << 60,
+    ) {
+        let message = message(&exchange, &key, &body);
+        let targets: Vec<Target> = targets.into_iter().map(|(q, s)| (QueueId(q), Sequence(s))).collect();
+        let mut bytes = Vec::new();
+        write_publish(&mut bytes, &message, &targets);
+        seal(&mut bytes, position);
+        let Entry::Publish(publish) = read_one(&bytes, position) else { panic!("no publish") };
+        prop_assert_eq!(publish.position, Position(position));
+        prop_assert_eq!(&publish.targets[..], &targets[..]);
+        prop_assert_eq!(publish.message(publish.exchange.into()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_settle_comes_back_without_its_transient_messages(
+        queue in any::<u64>(),
+        settled in proptest::collection::vec((0u64..50, 0u64..3), 0..40),
+    ) {
+        let settled: Vec<Settled> = settled.into_iter().map(|(s, p)| (Sequence(s), Position(p))).collect();
+        let expected: Vec<u64> = settled.iter().filter(|(_, p)| p.is_some()).map(|(s, _)| s.0).collect();
+        let mut bytes = Vec::new();
+        prop_assert_eq!(write_settle(&mut bytes, QueueId(queue), &settled), !expected.is_empty());
+        if expected.is_empty() {
+            prop_assert!(bytes.is_empty());
+            return Ok(());
+        }
+        seal(&mut bytes, 99);
+        let Entry::Settle(found, ranges) = read_one(&bytes, 99) else { panic!("no settle") };
+        let sequences: Vec<u64> = ranges.iter().flat_map(|(first, last)| first.0..=last.0).collect();
+        prop_assert_eq!((found, sequences), (QueueId(queue), expected));
+    }
+
+    #[test]
+    fn a_changed_byte_or_another_position_is_noticed(at in 0usize..60, flip in 1u8..=255) {
+        let mut bytes = Vec::new();
+        write_publish(&mut bytes, &message("x", b"key", b"a body of some length, so that at is inside"), &[]);
+        seal(&mut bytes, 500);
+        prop_assert_eq!(read(&bytes, 501), Err(Bad::Checksum));
+        bytes[at] ^= flip;
+        prop_assert!(matches!(read(&bytes, 500), Err(Bad::Checksum | Bad::Truncated)));
+    }
+
+    #[test]
+    fn any_payload_under_a_right_checksum_is_read_or_refused(
+        kind in 0u8..6,
+        payload in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let mut bytes = vec![payload.len() as u8, 0, 0, 0, 0, 0, kind, VERSION, 0, 0, 0, 0];
+        bytes.extend_from_slice(&payload);
+        let sum = checksum(&bytes, 7);
+        bytes[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
+        if let Ok((entries, _)) = read(&bytes, 7) {
+            for entry in entries {
+                if let Entry::Publish(publish) = entry {
+                    let _ = publish.message("x".into());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        prop_assert!(read(&bytes, 0).is_err());
+    }
+
+    #[test]
+    fn varints_come_back(value in any::<u64>()) {
+        let mut bytes = Vec::new();
+        write_varint(&mut bytes, value);
+        prop_assert_eq!(read_varint(&mut &bytes[..]), Some(value));
+    }
+}
+
+#[test]
+fn a_transaction_is_one_record_with_several_entries() {
+    let (one, two) = (message("x", b"1", b"one"), message("", b"2", b"two"));
+    let mut bytes = Vec::new();
+    let mut offsets = Vec::new();
+    let settled = [(Sequence(4), Position(1)), (Sequence(5), Position(1)), (Sequence(9), Position(1))];
+    let publishes: [(&Message, &[Target]); 2] = [(&one, &[(QueueId(1), Sequence(1))]), (&two, &[])];
+    write_transaction(&mut bytes, &publishes, &[(QueueId(3), &settled)], &mut offsets);
+    seal(&mut bytes, 1000);
+    let (entries, length) = read(&bytes, 1000).unwrap();
+    assert_eq!(length, bytes.len());
+    let [Entry::Publish(first), Entry::Publish(second), Entry::Settle(queue, ranges)] = &entries[..] else {
+        panic!("{entries:?}")
+    };
+    assert_eq!(first.position, Position(1000 + offsets[0] as u64));
+    assert_eq!(second.position, Position(1000 + offsets[1] as u64));
+    assert_eq!((first.body, second.body, *queue), (&b"one"[..], &b"two"[..], QueueId(3)));
+    assert_eq!(ranges[..], [(Sequence(4), Sequence(5)), (Sequence(9), Sequence(9))]);
+    // Each message of it can be read by its own position.
+    assert!(read(&bytes[offsets[1]..], second.position.0).is_ok());
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_told_from_damage() {
+    let mut bytes = vec![0, 0, 0, 0, 0, 0, 9, 3, 0, 0, 0, 0];
+    seal(&mut bytes, 40);
+    assert_eq!(read(&bytes, 40), Err(Bad::Unknown { kind: 9, version: 3 }));
+}
+
+#[test]
+fn changes_come_back_whatever_numbers_a_table_has() {
+    let mut arguments = Table::default();
+    arguments.insert("tenth".into(), Value::Double(0.1));
+    arguments.insert("third".into(), Value::Float(1.0 / 3.0));
+    arguments.insert("odd".into(), Value::Double(2.2250738585072011e-308));
+    arguments.insert("text".into(), Value::LongString(vec![0xff, 0].into()));
+    let put = |arguments| {
+        let destination = Destination::Queue("q".into());
+        Change::Put(Definition::Binding(
+            "/".into(),
+            Binding { source: "x".into(), destination, key: "k".into(), arguments },
+        ))
+    };
+    let change = put(arguments.clone());
+    let mut bytes = Vec::new();
+    write_changes(&mut bytes, &encode_changes(std::slice::from_ref(&change)));
+    seal(&mut bytes, 40);
+    assert_eq!(read_one(&bytes, 40), Entry::Changes(vec![change]));
+
+    let mut lost = arguments.clone();
+    lost.insert("nan".into(), Value::Double(f64::NAN));
+    lost.insert("list".into(), Value::FieldArray(vec![Value::Float(f32::INFINITY)].into()));
+    arguments.insert("nan".into(), Value::Void);
+    arguments.insert("list".into(), Value::FieldArray(vec![Value::Void].into()));
+    let encoded = encode_changes(&[put(lost)]);
+    assert_eq!(serde_json::from_slice::<Vec<Change>>(&encoded).unwrap(), [put(arguments)]);
+}
