@@ -5,8 +5,9 @@ mod monitor;
 use crate::amqp::driver;
 use crate::amqp::handshake::Limits;
 use crate::broker::{self, Broker, Defaults};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::event::Event;
+use crate::management;
 use crate::name::{UserName, VhostName};
 use crate::net::listener;
 use crate::store::{self, JournalFailed, Report, Store};
@@ -26,20 +27,26 @@ const FAREWELL: Duration = Duration::from_secs(5);
 struct Protocol {
     name: &'static str,
     addresses: fn(&Config) -> Vec<SocketAddr>,
-    serve: fn(TcpListener, &Config, Arc<Broker>, watch::Receiver<bool>, &mut JoinSet<()>),
+    serve: fn(TcpListener, Serve<'_>, &mut JoinSet<()>),
+}
+
+/// What a protocol is served with.
+struct Serve<'a> {
+    config: &'a Config,
+    broker: Arc<Broker>,
+    /// Where the node listens, and for what.
+    listening: &'a [(&'static str, SocketAddr)],
+    stop: watch::Receiver<bool>,
 }
 
 /// What the node speaks.
-const PROTOCOLS: &[Protocol] =
-    &[Protocol { name: "amqp", addresses: |config| config.amqp_listen.clone(), serve: serve_amqp }];
+const PROTOCOLS: &[Protocol] = &[
+    Protocol { name: "amqp", addresses: |config| config.amqp_listen.clone(), serve: serve_amqp },
+    Protocol { name: "http", addresses: |config| vec![config.management_listen], serve: serve_http },
+];
 
-fn serve_amqp(
-    listener: TcpListener,
-    config: &Config,
-    broker: Arc<Broker>,
-    stop: watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) {
+fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Serve { config, broker, stop, .. } = serve;
     let limits = Limits {
         channel_max: config.channel_max,
         frame_max: config.frame_max,
@@ -50,6 +57,38 @@ fn serve_amqp(
     tasks.spawn(listener::accept(listener, stop, move |stream, peer, local| {
         driver::run(stream, driver::Ends { peer, local }, settings.clone(), Arc::clone(&broker))
     }));
+}
+
+fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Serve { config, broker, listening, mut stop } = serve;
+    let listening = listening.iter();
+    let node = management::Node {
+        broker,
+        listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
+        data_dir: config.data_dir.clone(),
+        memory_limit: monitor::memory_limit(config).unwrap_or(0),
+        disk_free_limit: config.disk_free_limit_bytes,
+        body_bytes_max: config.management_body_bytes_max,
+    };
+    tasks.spawn(async move {
+        let stopped = async move {
+            // A sender that is gone also means the end.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = management::serve(listener, Arc::new(node), stopped).await {
+            warn!(%error, "the HTTP API has ended");
+        }
+    });
+}
+
+/// Binds; where a machine has no IPv6, all interfaces means all of IPv4.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match (TcpListener::bind(address).await, config::without_ipv6(address)) {
+        (Err(error), Some(fallback)) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(fallback).await.map_err(|_| error)
+        }
+        (bound, _) => bound,
+    }
 }
 
 /// Why the node does not start.
@@ -95,7 +134,7 @@ impl Server {
         for protocol in PROTOCOLS {
             for address in (protocol.addresses)(&config) {
                 let refused = |source| StartError::Listen { protocol: protocol.name, address, source };
-                bound.push((protocol, TcpListener::bind(address).await.map_err(refused)?));
+                bound.push((protocol, bind(address).await.map_err(refused)?));
             }
         }
         let started = time::now();
@@ -107,7 +146,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
         let mut listening = Vec::new();
-        for (protocol, listener) in bound {
+        for (protocol, listener) in &bound {
             let address = listener.local_addr().map_err(|source| StartError::Listen {
                 protocol: protocol.name,
                 address: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -115,7 +154,11 @@ impl Server {
             })?;
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
-            (protocol.serve)(listener, &config, Arc::clone(&broker), stopped.clone(), &mut tasks);
+        }
+        for (protocol, listener) in bound {
+            let (broker, stop) = (Arc::clone(&broker), stopped.clone());
+            let serve = Serve { config: &config, broker, listening: &listening, stop };
+            (protocol.serve)(listener, serve, &mut tasks);
         }
         Ok(Server { broker, store, stop, tasks, listening })
     }

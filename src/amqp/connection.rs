@@ -310,6 +310,10 @@ impl Connection {
                 self.pending = Some(Pending::UpdateSecret);
                 Ok(Some(Request::UpdateSecret(update.new_secret.as_bytes().to_vec())))
             }
+            (Phase::Running, _) => {
+                let text = "unexpected method in connection state running";
+                Err(Exception::new(ReplyCode::ChannelError, text))
+            }
             _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
         }
     }
@@ -339,7 +343,7 @@ impl Connection {
         }
         let assembled = match *payload {
             Payload::Method { class, method, payload: bytes } => {
-                channel.content.check_idle(payload)?;
+                channel.content.check_idle()?;
                 match (class, method) {
                     id::BASIC_PUBLISH => {
                         channel.content.begin(&method::parse_publish(bytes)?);
@@ -400,7 +404,7 @@ impl Connection {
             let text = format!(
                 "number of channels opened ({opened}) has reached the negotiated channel_max ({max})"
             );
-            return Err(Exception::new(ReplyCode::NotAllowed, text));
+            return Err(Exception::new(ReplyCode::NotAllowed, text).of_no_method());
         }
         let index = id.0 as usize;
         if self.channels.len() <= index {
@@ -462,8 +466,8 @@ impl Connection {
         let close = channel::Close {
             reply_code: exception.code.code(),
             reply_text: exception.reply_text().into(),
-            class_id: exception.method.0,
-            method_id: exception.method.1,
+            class_id: exception.method_id().0,
+            method_id: exception.method_id().1,
         };
         self.output.class(id, &AMQPClass::Channel(channel::AMQPMethod::Close(close)));
     }
@@ -482,8 +486,8 @@ impl Connection {
         let close = connection::Close {
             reply_code: exception.code.code(),
             reply_text: exception.reply_text().into(),
-            class_id: exception.method.0,
-            method_id: exception.method.1,
+            class_id: exception.method_id().0,
+            method_id: exception.method_id().1,
         };
         self.send(connection::AMQPMethod::Close(close));
     }
@@ -521,8 +525,7 @@ impl Connection {
             (Some(Pending::Login(credentials)), Reply::Failed(exception)) => {
                 tracing::debug!(user = %credentials.user, "login refused");
                 let exception = self.mind_login_failure(exception);
-                let (class, method) = id::CONNECTION_START_OK;
-                self.close(&exception.at(class, method));
+                self.close(&exception.of_no_method());
             }
             (Some(Pending::Open), Reply::Done) => {
                 self.phase = Phase::Running;

@@ -72,13 +72,12 @@ impl Content {
     ///
     /// # Errors
     /// 505 UNEXPECTED_FRAME otherwise.
-    pub fn check_idle(&self, payload: &Payload<'_>) -> Result<(), Exception> {
-        let expected = match self.stage {
-            Stage::Idle => return Ok(()),
-            Stage::Header => "content header",
-            Stage::Body { .. } => "content body",
-        };
-        Err(unexpected(format!("expected {expected} for class 60, got {} frame instead", describe(payload))))
+    pub fn check_idle(&self) -> Result<(), Exception> {
+        match self.stage {
+            Stage::Idle => Ok(()),
+            Stage::Header => Err(no_header()),
+            Stage::Body { .. } => Err(no_body()),
+        }
     }
 
     /// Forgets what was begun: the channel closes.
@@ -113,14 +112,8 @@ impl Content {
         let Payload::Header { class, weight, body_bytes, properties } = *payload else { return Ok(None) };
         match self.stage {
             Stage::Header => {}
-            Stage::Idle => {
-                return Err(unexpected("expected method frame, got content header frame instead".into()));
-            }
-            Stage::Body { .. } => {
-                return Err(unexpected(
-                    "expected content body for class 60, got content header frame instead".into(),
-                ));
-            }
+            Stage::Idle => return Err(no_method()),
+            Stage::Body { .. } => return Err(no_body()),
         }
         if class != id::BASIC {
             let text = format!("expected content header for class 60, got one for class {class} instead");
@@ -156,8 +149,7 @@ impl Content {
     /// 505 out of place, 501 for more than the header announced.
     pub fn body(&mut self, bytes: &[u8]) -> Result<Option<Assembled>, Exception> {
         let Stage::Body { remaining } = self.stage else {
-            let expected = if self.stage == Stage::Idle { "method" } else { "content header" };
-            return Err(unexpected(format!("expected {expected} frame, got content body frame instead")));
+            return Err(if self.stage == Stage::Idle { no_method() } else { no_header() });
         };
         let length = bytes.len() as u64;
         if length > remaining {
@@ -192,13 +184,18 @@ impl Content {
     }
 }
 
-fn describe(payload: &Payload<'_>) -> &'static str {
-    match payload {
-        Payload::Method { .. } => "non content",
-        Payload::Header { .. } => "content header",
-        Payload::Body(_) => "content body",
-        Payload::Heartbeat => "heartbeat",
-    }
+/// Content began without a method; RabbitMQ ties that to none.
+fn no_method() -> Exception {
+    let text = "expected method frame, got non method frame instead";
+    Exception::new(ReplyCode::UnexpectedFrame, text).of_no_method()
+}
+
+fn no_header() -> Exception {
+    unexpected("expected content header for class 60, got non content header frame instead".into())
+}
+
+fn no_body() -> Exception {
+    unexpected("expected content body, got non content body frame instead".into())
 }
 
 #[cfg(test)]
@@ -230,7 +227,7 @@ mod tests {
         assert_eq!(assembled.message.body(), b"hello");
         assert_eq!(assembled.message.routing_key(), b"k");
         assert!(assembled.message.is_persistent && assembled.mandatory);
-        assert_eq!(content.check_idle(&Payload::Heartbeat), Ok(()));
+        assert_eq!(content.check_idle(), Ok(()));
     }
 
     #[test]
@@ -246,9 +243,8 @@ mod tests {
         assert_eq!(content.header(&header(1), 100).unwrap_err().code, ReplyCode::UnexpectedFrame);
         let mut content = begun();
         assert_eq!(content.body(b"x").unwrap_err().code, ReplyCode::UnexpectedFrame);
-        let method = Payload::Method { class: 60, method: 80, payload: &[] };
-        let error = content.check_idle(&method).unwrap_err();
-        assert_eq!(error.text, "expected content header for class 60, got non content frame instead");
+        let error = content.check_idle().unwrap_err();
+        assert_eq!(error.text, "expected content header for class 60, got non content header frame instead");
     }
 
     #[test]

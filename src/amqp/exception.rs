@@ -55,8 +55,8 @@ pub struct Exception {
     pub code: ReplyCode,
     /// The explanation, without the code's name.
     pub text: String,
-    /// The failing method's class and method, 0 and 0 if it was none.
-    pub method: (u16, u16),
+    /// The failing method's class and method; `None` until it is known.
+    pub method: Option<(u16, u16)>,
     /// A soft code that closes the connection all the same: a refused login.
     pub closes_connection: bool,
 }
@@ -64,14 +64,18 @@ pub struct Exception {
 impl Exception {
     /// An exception not yet tied to a method.
     pub fn new(code: ReplyCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), method: (0, 0), closes_connection: code.is_hard() }
+        Self { code, text: text.into(), method: None, closes_connection: code.is_hard() }
     }
 
     /// The same, tied to a method unless it already is.
     pub fn at(mut self, class: u16, method: u16) -> Self {
-        if self.method == (0, 0) {
-            self.method = (class, method);
-        }
+        self.method.get_or_insert((class, method));
+        self
+    }
+
+    /// The same, said to be of no method: RabbitMQ finds some faults before it knows which.
+    pub fn of_no_method(mut self) -> Self {
+        self.method = Some((0, 0));
         self
     }
 
@@ -79,6 +83,11 @@ impl Exception {
     pub fn hard(mut self) -> Self {
         self.closes_connection = true;
         self
+    }
+
+    /// Class and method for the wire; 0 and 0 if it was none.
+    pub fn method_id(&self) -> (u16, u16) {
+        self.method.unwrap_or((0, 0))
     }
 
     /// `NAME - explanation`, at most 255 bytes, cut between characters.

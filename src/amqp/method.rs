@@ -74,10 +74,43 @@ const LAYOUTS: &[((u16, u16), &str)] = &[
     ((90, 30), ""),
 ];
 
+/// Methods that only a server sends.
+const SERVER_METHODS: &[(u16, u16)] = &[
+    (10, 10),
+    (10, 20),
+    (10, 30),
+    (10, 41),
+    (10, 60),
+    (10, 61),
+    (10, 71),
+    (20, 11),
+    (30, 11),
+    (40, 11),
+    (40, 21),
+    (40, 31),
+    (40, 51),
+    (50, 11),
+    (50, 21),
+    (50, 31),
+    (50, 41),
+    (50, 51),
+    (60, 11),
+    (60, 21),
+    (60, 50),
+    (60, 60),
+    (60, 71),
+    (60, 72),
+    (60, 111),
+    (85, 11),
+    (90, 11),
+    (90, 21),
+    (90, 31),
+];
+
 /// Parses a client's method from a frame's payload.
 ///
 /// # Errors
-/// 540 NOT_IMPLEMENTED for ids no client may send, 502 SYNTAX_ERROR for arguments that are not what the method has.
+/// 503 COMMAND_INVALID for methods of servers, 540 NOT_IMPLEMENTED for ids that no method has, 502 SYNTAX_ERROR for arguments that are not what the method has.
 pub fn parse(payload: &[u8], class: u16, method: u16) -> Result<AMQPClass, Exception> {
     check(payload.get(4..).unwrap_or_default(), class, method)?;
     match parse_class(payload) {
@@ -94,6 +127,9 @@ fn syntax_error(what: impl std::fmt::Display, class: u16, method: u16) -> Except
 /// Walks the arguments of a method: every length within bounds, every table nested within bounds, nothing left over.
 fn check(mut rest: &[u8], class: u16, method: u16) -> Result<(), Exception> {
     let Some((_, layout)) = LAYOUTS.iter().find(|(id, _)| *id == (class, method)) else {
+        if SERVER_METHODS.contains(&(class, method)) {
+            return Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method").at(class, method));
+        }
         let text = format!("no method {class}.{method} that a client may send");
         return Err(Exception::new(ReplyCode::NotImplemented, text).at(class, method));
     };
@@ -299,7 +335,7 @@ mod tests {
     #[test]
     fn unknown_methods_are_not_implemented() {
         assert_eq!(parse(&[0, 99, 0, 1], 99, 1).unwrap_err().code, ReplyCode::NotImplemented);
-        assert_eq!(parse(&[0, 60, 0, 60], 60, 60).unwrap_err().code, ReplyCode::NotImplemented);
+        assert_eq!(parse(&[0, 60, 0, 60], 60, 60).unwrap_err().code, ReplyCode::CommandInvalid);
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn make_one(vhost: &Vhost, topology: &mut Topology, step: Step) -> Option<Change
         }
         Step::DeleteExchange(exchange) => {
             let gone = topology.exchanges.remove(&exchange)?;
-            gone.definition.durable.then(|| Change::Delete(Key::Exchange(name, exchange)))
+            gone.definition.durable.then_some(Change::Delete(Key::Exchange(name, exchange)))
         }
         Step::PutQueue(queue) => {
             let change = queue
@@ -56,7 +56,7 @@ fn make_one(vhost: &Vhost, topology: &mut Topology, step: Step) -> Option<Change
         }
         Step::DeleteQueue(queue) => {
             let gone = topology.queues.remove(&queue)?;
-            gone.definition.durable.then(|| Change::Delete(Key::Queue(name, queue)))
+            gone.definition.durable.then_some(Change::Delete(Key::Queue(name, queue)))
         }
         Step::Bind(binding) => {
             let change = is_durable(topology, &binding)

@@ -2,7 +2,7 @@
 
 use super::Broker;
 use super::declare::check_owner;
-use super::error::Error;
+use super::error::{Error, Resource};
 use super::replies::random_text;
 use super::session::Session;
 use crate::arguments::{self, Table};
@@ -63,10 +63,10 @@ impl Broker {
             tag if tag.is_empty() => ConsumerTag::new(&format!("amq.ctag-{}", random_text()?)),
             tag => tag,
         };
-        let priority = arguments::get(&subscribe.arguments, "x-priority").and_then(arguments::as_integer);
+        let priority = priority(&subscribe.arguments, &resource)?;
         let consumer = Consumer {
             id: self.next_consumer_id(),
-            priority: priority.unwrap_or(0).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
+            priority,
             prefetch: subscribe.prefetch.into(),
             acknowledges: !subscribe.no_ack,
             exclusive: subscribe.exclusive,
@@ -159,4 +159,15 @@ impl Broker {
         }
         committed
     }
+}
+
+/// A consumer's priority; 0 when it says none.
+fn priority(arguments: &Table, resource: &Resource) -> Result<i32, Error> {
+    let Some(value) = arguments::get(arguments, "x-priority") else { return Ok(0) };
+    let number = arguments::as_integer(value).and_then(|number| i32::try_from(number).ok());
+    number.ok_or_else(|| Error::InvalidArgument {
+        argument: "x-priority",
+        resource: resource.clone(),
+        reason: format!("{{unacceptable_type,{}}}", arguments::type_name(value)),
+    })
 }

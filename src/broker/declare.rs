@@ -18,22 +18,6 @@ use crate::store::RecoveredQueue;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Arguments of queues that are compared when a queue is declared again; all others are stored and shown.
-const COMPARED_ARGUMENTS: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-queue-type",
-];
-
 /// An exchange to be declared.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -221,6 +205,11 @@ impl Broker {
         declare: DeclareQueue,
     ) -> Result<definition::Queue, Error> {
         let DeclareQueue { durable, exclusive, auto_delete, arguments, .. } = declare;
+        queue::arguments::check(&arguments).map_err(|(argument, reason)| Error::InvalidArgument {
+            argument,
+            resource: resource.clone(),
+            reason,
+        })?;
         let kind = match arguments::get(&arguments, "x-queue-type") {
             None => queue::classic::NAME,
             Some(value) => {
@@ -470,7 +459,12 @@ fn check_argument(
         return Ok(());
     }
     let (argument, resource) = (argument.to_owned(), resource.clone());
-    let (received, current) = (arguments::describe(received), arguments::describe(current));
+    let (received, current) = match (received, current) {
+        (Some(received), Some(current)) => {
+            (format!("'{}'", arguments::plain(received)), format!("'{}'", arguments::plain(current)))
+        }
+        _ => (arguments::describe(received), arguments::describe(current)),
+    };
     Err(Error::Inequivalent { argument, resource, received, current })
 }
 
@@ -500,7 +494,8 @@ fn check_queue(
     if received.exclusive != current.exclusive {
         return Err(Error::Locked(resource.clone()));
     }
-    let compare =
-        |argument: &&str| check_argument(resource, argument, &received.arguments, &current.arguments);
-    COMPARED_ARGUMENTS.iter().try_for_each(compare)
+    let mut compared = queue::arguments::ARGUMENTS.iter().filter(|argument| argument.is_compared);
+    compared.try_for_each(|argument| {
+        check_argument(resource, argument.name, &received.arguments, &current.arguments)
+    })
 }

@@ -61,7 +61,7 @@ pub enum Error {
     #[error("user_id property set to '{claimed}' but authenticated user was '{user}'")]
     UserId { claimed: String, user: UserName },
     #[error("invalid expiration '{value}': {reason}")]
-    Expiration { value: String, reason: &'static str },
+    Expiration { value: String, reason: String },
     /// A binding or extra routing keys that its exchange type refuses.
     #[error(transparent)]
     Exchange(#[from] exchange::Error),

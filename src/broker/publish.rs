@@ -72,7 +72,7 @@ impl RouteCache {
         if self.generation != generation || self.count >= ROUTES_MAX {
             self.clear(generation);
         }
-        let routes = self.routes.entry(message.exchange.clone()).or_insert_with(HashMap::new);
+        let routes = self.routes.entry(message.exchange.clone()).or_default();
         routes.insert(message.routing_key().into(), route);
         self.count += 1;
     }
@@ -256,7 +256,7 @@ impl Broker {
             .collect();
         let settled: Vec<_> = settles
             .iter()
-            .map(|(queue, sequences)| (queue.definition.id, queue.unacked_records(sequences)))
+            .map(|(queue, sequences)| (queue.definition.id, queue.ack_for_transaction(sequences, wakes)))
             .filter(|(_, records)| !records.is_empty())
             .collect();
         let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
@@ -270,9 +270,6 @@ impl Broker {
             let position = if reserved.is_empty() { None } else { positions.next() };
             let position = position.unwrap_or(Position::NONE);
             enqueue(&found.route.queues, reserved, position, &found.message, wakes);
-        }
-        for (queue, sequences) in settles {
-            queue.ack_written(sequences, wakes);
         }
         (unroutable, end)
     }
@@ -308,19 +305,18 @@ fn enqueue(
     }
 }
 
+/// Milliseconds as digits; the reasons are written as RabbitMQ writes them.
 fn check_expiration(properties: &Properties<'_>) -> Result<(), Error> {
     let Some(raw) = properties.expiration else { return Ok(()) };
     let value = String::from_utf8_lossy(raw).into_owned();
     let digits = value.strip_prefix('-').unwrap_or(&value);
-    let reason = match digits.find(|c: char| !c.is_ascii_digit()) {
-        Some(0) => "no_integer",
-        None if digits.is_empty() => "no_integer",
-        Some(_) => "leftover_string",
-        None if value.starts_with('-') => "value_negative",
-        None => match value.parse::<u64>() {
-            Ok(ms) if ms <= EXPIRATION_MS_MAX => return Ok(()),
-            _ => "value_too_large",
-        },
+    let (number, rest) = digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+    let reason = match number.parse::<u64>() {
+        _ if number.is_empty() => "no_integer".to_owned(),
+        _ if !rest.is_empty() => format!("{{leftover_string,\"{rest}\"}}"),
+        _ if value.starts_with('-') => format!("{{value_negative,{value}}}"),
+        Ok(ms) if ms <= EXPIRATION_MS_MAX => return Ok(()),
+        _ => format!("{{value_too_large,{value}}}"),
     };
     Err(Error::Expiration { value, reason })
 }

@@ -21,7 +21,7 @@ where
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted.and_then(|(stream, peer)| Ok((prepare(&stream)?, stream, peer))) {
-            Ok((local, stream, peer)) => drop(tokio::spawn(serve(stream, peer, local))),
+            Ok((local, stream, peer)) => drop(tokio::spawn(serve(stream, canonical(peer), canonical(local)))),
             Err(error) => refused(&error).await,
         }
     }
@@ -30,6 +30,11 @@ where
 fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     stream.set_nodelay(true)?;
     stream.local_addr()
+}
+
+/// An IPv4 peer of a listener for both families is shown, and known for loopback, as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// A connection that could not be accepted. Out of file descriptors, accepting again at once would only spin.

@@ -12,6 +12,7 @@ use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Seque
 use crate::outbox::{Outbox, Room, Wakes};
 use crate::store::{LiveSet, RecoveredQueue, Settled, Store};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The type's name.
@@ -75,6 +76,8 @@ struct Inner {
     /// Effects of the command at hand; empty between commands.
     effects: Vec<Effect>,
     settled: Vec<Settled>,
+    /// Settled by the command at hand, but not to be journaled: they stand in a transaction's group.
+    written: BTreeSet<Sequence>,
     counters: Counters,
     is_deleted: bool,
     /// Whether the last checkpoint no longer says what the queue holds.
@@ -104,11 +107,11 @@ pub struct Queue {
     inner: Mutex<Inner>,
 }
 
-/// Whether records of settled messages are written, or stand in a transaction's group already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Journal {
-    Write,
-    Written,
+impl Inner {
+    fn count_acks(&mut self, count: usize) {
+        self.is_changed = true;
+        self.counters.acked += count as u64;
+    }
 }
 
 impl Queue {
@@ -183,7 +186,7 @@ impl Queue {
     fn enqueue(&self, inner: &mut Inner, entry: Entry, wakes: &mut Wakes) {
         inner.counters.published += 1;
         inner.is_changed = true;
-        self.run(inner, Command::Enqueue(entry), Journal::Write, wakes);
+        self.run(inner, Command::Enqueue(entry), wakes);
     }
 
     /// Adds a consumer.
@@ -218,7 +221,7 @@ impl Queue {
             }
             inner.subscriptions[index] = Some(subscription);
         }
-        self.carry_out(&mut inner, Journal::Write, wakes);
+        self.carry_out(&mut inner, wakes);
         Ok(key)
     }
 
@@ -229,13 +232,13 @@ impl Queue {
         if let Some(slot) = inner.subscriptions.get_mut(key.0).filter(is_there) {
             *slot = None;
         }
-        self.run(&mut inner, Command::Unsubscribe(key, id), Journal::Write, wakes).is_unused
+        self.run(&mut inner, Command::Unsubscribe(key, id), wakes).is_unused
     }
 
     /// Takes the first ready message.
     pub fn get(&self, acknowledges: bool, wakes: &mut Wakes) -> Option<Taken> {
         let mut inner = self.inner.lock();
-        let taken = self.run(&mut inner, Command::Get { acknowledges }, Journal::Write, wakes).taken;
+        let taken = self.run(&mut inner, Command::Get { acknowledges }, wakes).taken;
         if taken.is_some() {
             inner.is_changed = true;
             let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
@@ -246,31 +249,35 @@ impl Queue {
 
     /// Settles unacked messages for good.
     pub fn ack(&self, sequences: &[Sequence], wakes: &mut Wakes) {
-        self.settle(sequences, Journal::Write, wakes);
-    }
-
-    /// Settles unacked messages whose records already stand in a transaction's group.
-    pub fn ack_written(&self, sequences: &[Sequence], wakes: &mut Wakes) {
-        self.settle(sequences, Journal::Written, wakes);
-    }
-
-    fn settle(&self, sequences: &[Sequence], journal: Journal, wakes: &mut Wakes) {
         let mut inner = self.inner.lock();
-        inner.is_changed = true;
-        inner.counters.acked += sequences.len() as u64;
-        self.run(&mut inner, Command::Ack(sequences), journal, wakes);
+        inner.count_acks(sequences.len());
+        self.run(&mut inner, Command::Ack(sequences), wakes);
+    }
+
+    /// Settles unacked messages whose records the caller appends in a transaction's group. Returns those records;
+    /// messages without one are left out.
+    pub fn ack_for_transaction(&self, sequences: &[Sequence], wakes: &mut Wakes) -> Vec<Settled> {
+        let mut inner = self.inner.lock();
+        inner.count_acks(sequences.len());
+        let record = |sequence: &Sequence| Some((*sequence, inner.state.unacked_position(*sequence)?));
+        let records: Vec<Settled> =
+            sequences.iter().filter_map(record).filter(|(_, position)| position.is_some()).collect();
+        inner.written = records.iter().map(|(sequence, _)| *sequence).collect();
+        self.run(&mut inner, Command::Ack(sequences), wakes);
+        inner.written.clear();
+        records
     }
 
     /// Returns unacked messages to their places.
     pub fn requeue(&self, sequences: &[Sequence], wakes: &mut Wakes) {
         let mut inner = self.inner.lock();
-        self.run(&mut inner, Command::Requeue(sequences), Journal::Write, wakes);
+        self.run(&mut inner, Command::Requeue(sequences), wakes);
     }
 
     /// The consumer can take messages again.
     pub fn resume(&self, key: ConsumerKey, id: ConsumerId, wakes: &mut Wakes) {
         let mut inner = self.inner.lock();
-        self.run(&mut inner, Command::Resume(key, id), Journal::Write, wakes);
+        self.run(&mut inner, Command::Resume(key, id), wakes);
     }
 
     /// Settles all ready messages. Returns how many there were.
@@ -278,15 +285,8 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.is_changed = true;
         let count = inner.state.ready_count();
-        self.run(&mut inner, Command::Purge, Journal::Write, wakes);
+        self.run(&mut inner, Command::Purge, wakes);
         count
-    }
-
-    /// The records of unacked messages, for a transaction's group; those without a record are left out.
-    pub fn unacked_records(&self, sequences: &[Sequence]) -> Vec<Settled> {
-        let inner = self.inner.lock();
-        let record = |sequence: &Sequence| Some((*sequence, inner.state.unacked_position(*sequence)?));
-        sequences.iter().filter_map(record).filter(|(_, position)| position.is_some()).collect()
     }
 
     /// Deletes the queue if `condition` holds for what it holds; the topology forgets it. Tells its consumers and
@@ -352,15 +352,15 @@ impl Queue {
         })
     }
 
-    fn run(&self, inner: &mut Inner, command: Command<'_>, journal: Journal, wakes: &mut Wakes) -> Outcome {
+    fn run(&self, inner: &mut Inner, command: Command<'_>, wakes: &mut Wakes) -> Outcome {
         debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
         let Inner { state, effects, .. } = inner;
         state.apply(command, effects);
-        self.carry_out(inner, journal, wakes)
+        self.carry_out(inner, wakes)
     }
 
     /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
-    fn carry_out(&self, inner: &mut Inner, journal: Journal, wakes: &mut Wakes) -> Outcome {
+    fn carry_out(&self, inner: &mut Inner, wakes: &mut Wakes) -> Outcome {
         let mut outcome = Outcome::default();
         loop {
             let mut effects = std::mem::take(&mut inner.effects);
@@ -378,9 +378,7 @@ impl Queue {
             }
         }
         if !inner.settled.is_empty() {
-            if journal == Journal::Write {
-                self.store.append_settle(self.definition.id, &inner.settled);
-            }
+            self.store.append_settle(self.definition.id, &inner.settled);
             inner.settled.clear();
         }
         outcome
@@ -392,7 +390,7 @@ impl Queue {
                 self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
             }
             Effect::Settled(sequence, position) => {
-                if position.is_some() {
+                if position.is_some() && !inner.written.contains(&sequence) {
                     inner.settled.push((sequence, position));
                 }
             }

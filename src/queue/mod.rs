@@ -1,7 +1,8 @@
 //! Queues: the pure machine ([`state`]) and the shells that give it a lock, a journal and consumers' outboxes.
 //!
-//! A queue type is a file here and a line in [`TYPES`].
+//! A queue type is a file here and a line in [`TYPES`]; an argument a line in [`arguments::ARGUMENTS`].
 
+pub mod arguments;
 pub mod classic;
 pub mod state;
 

@@ -19,13 +19,14 @@ pub(super) async fn watch(config: Config, broker: Arc<Broker>, mut stop: watch::
             broker.set_alarm(Resource::Memory, resident > limit);
         }
         if let Some(free) = free_bytes(&config) {
-            broker.set_alarm(Resource::Disk, free < config.disk_free_limit_bytes);
+            let is_full = broker.store.counters().is_disk_full;
+            broker.set_alarm(Resource::Disk, is_full || free < config.disk_free_limit_bytes);
         }
     }
 }
 
 /// The watermark in bytes; none when the machine does not say how much memory it has.
-fn memory_limit(config: &Config) -> Option<u64> {
+pub(super) fn memory_limit(config: &Config) -> Option<u64> {
     config.memory_high_watermark_absolute.or_else(|| {
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
         total_bytes().map(|total| (total as f64 * config.memory_high_watermark_relative) as u64)

@@ -9,12 +9,12 @@
 //!    sets show is now durable in the journal too: half a transaction can not be seen after a crash.
 //! 4. Write the live sets with the position to sled in one batch; flush and sync sled's file.
 //! 5. Replace the snapshots.
-//! 6. Delete the files that have become free.
+//! 6. Delete the files that have become free, once what freed them is durable.
 //!
 //! A failure leaves the checkpoint before in force and keeps the live sets for the next.
 
 use super::catalog::{self, Catalog, Mark};
-use super::journal::Shared;
+use super::journal::{Hurry, Shared};
 use super::segment::{self, Files};
 use super::{Error, JournalFailed, LiveSet, SyncWaiter, snapshot};
 use crate::definition::Change;
@@ -82,10 +82,13 @@ impl Checkpointer {
             let Ok(task) = self.tasks.recv() else { break };
             self.note(task);
             self.catch_up();
-            if let (None, Some(position)) = (self.stop, self.wanted.take())
-                && let Err(error) = self.checkpoint(position)
+            // While one is made, files may end and ask for the next.
+            while self.stop.is_none()
+                && let Some(position) = self.wanted.take()
             {
-                tracing::error!(%error, "no checkpoint could be made: journal files are kept");
+                if let Err(error) = self.checkpoint(position) {
+                    tracing::error!(%error, "no checkpoint could be made: journal files are kept");
+                }
             }
         }
         let end = self.shared.synced();
@@ -137,7 +140,11 @@ impl Checkpointer {
             state.references.set_checkpoint(position);
             state.references.take_free()
         };
-        self.remove(&free);
+        if !free.is_empty() {
+            // What freed them may be younger than the checkpoint: see `Shared::remove`.
+            self.wait_synced()?;
+            self.remove(&free);
+        }
         Ok(())
     }
 
@@ -145,7 +152,7 @@ impl Checkpointer {
     fn wait_synced(&self) -> Result<(), Error> {
         let end = self.shared.state.lock().next();
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.shared.notify_when_synced(Position(end), Arc::new(Signal(sender)));
+        self.shared.notify_when_synced(Position(end), Arc::new(Signal(sender)), Hurry::Yes);
         receiver.recv().map_err(|_| JournalFailed::new("not synced").into())
     }
 

@@ -14,7 +14,7 @@
 //! every failed fdatasync, ends it for good, because the kernel may have dropped what it could not write.
 
 use super::checkpoint::Task;
-use super::journal::{Cut, LARGE_BUFFER_BYTES, Phase, Shared, Sleep};
+use super::journal::{Chunk, Phase, Shared, Sleep};
 use super::record;
 use super::segment::{self, Files, SegmentFile};
 use crate::definition::Change;
@@ -28,8 +28,6 @@ use std::sync::atomic::Ordering::Relaxed;
 const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// How long a write waits for space before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
-/// A buffer that a burst made larger than this is given back.
-const SPARE_BYTES_MAX: usize = 8 << 20;
 
 /// The file that is being written.
 pub(super) struct Current {
@@ -43,10 +41,10 @@ pub(super) struct Committer {
     dir: PathBuf,
     sync_delay: Duration,
     current: Current,
-    /// What was taken from the appenders; kept between batches for its memory.
-    bytes: Vec<u8>,
-    base: u64,
-    cuts: Vec<Cut>,
+    /// What was taken from the appenders.
+    chunks: Vec<Chunk>,
+    /// Written chunks' buffers, to be used again.
+    used: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced.
     changes: Vec<(u64, Vec<Change>)>,
     written: u64,
@@ -78,9 +76,8 @@ impl Committer {
             dir,
             sync_delay,
             current,
-            bytes: Vec::new(),
-            base: synced,
-            cuts: Vec::new(),
+            chunks: Vec::new(),
+            used: Vec::new(),
             changes: Vec::new(),
             written: synced,
             synced,
@@ -117,20 +114,16 @@ impl Committer {
             let now = time::now();
             let is_closing = state.phase != Phase::Running;
             let is_wanted = state.sync_wanted > self.synced || is_closing;
-            let is_pending = !state.buffer.is_empty();
+            let is_pending = state.is_pending();
             let pause_end = self.last_write.map(|at| at + WRITE_PAUSE).filter(|&end| end > now);
             let sync_due = self.unsynced_since.map(|since| since + self.sync_delay);
-            let to_write =
-                is_pending && (is_wanted || pause_end.is_none() || state.buffer.len() >= LARGE_BUFFER_BYTES);
+            let to_write = is_pending && (is_wanted || pause_end.is_none() || state.is_large());
             let to_sync = (is_wanted || sync_due.is_some_and(|due| due <= now))
                 && (to_write || self.written > self.synced);
             if to_write || to_sync {
                 if is_pending {
-                    self.base = state.base;
-                    std::mem::swap(&mut self.bytes, &mut state.buffer);
-                    std::mem::swap(&mut self.cuts, &mut state.cuts);
+                    state.take(&mut self.chunks, &mut self.used);
                     self.changes.append(&mut state.changes);
-                    state.base += self.bytes.len() as u64;
                 }
                 return if to_sync { Work::WriteAndSync } else { Work::Write };
             }
@@ -150,22 +143,20 @@ impl Committer {
 
     /// Writes what was taken, in as many files as it needs, and syncs it if asked.
     fn commit(&mut self, with_sync: bool) -> io::Result<()> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let mut from = 0;
-        let mut cuts = std::mem::take(&mut self.cuts);
-        for cut in cuts.drain(..) {
-            self.write(&mut bytes[from..cut.at], self.base + from as u64)?;
-            self.roll(cut.start)?;
-            self.write_raw(&bytes[cut.at..cut.at + segment::HEADER_BYTES], cut.start)?;
-            from = cut.at + segment::HEADER_BYTES;
+        let mut chunks = std::mem::take(&mut self.chunks);
+        for Chunk { mut bytes, base, cuts } in chunks.drain(..) {
+            let mut from = 0;
+            for cut in cuts {
+                self.write(&mut bytes[from..cut.at], base + from as u64)?;
+                self.roll(cut.start)?;
+                self.write_raw(&bytes[cut.at..cut.at + segment::HEADER_BYTES], cut.start)?;
+                from = cut.at + segment::HEADER_BYTES;
+            }
+            self.write(&mut bytes[from..], base + from as u64)?;
+            bytes.clear();
+            self.used.push(bytes);
         }
-        self.write(&mut bytes[from..], self.base + from as u64)?;
-        self.base += bytes.len() as u64;
-        bytes.clear();
-        if bytes.capacity() <= SPARE_BYTES_MAX {
-            self.bytes = bytes;
-        }
-        self.cuts = cuts;
+        self.chunks = chunks;
         if with_sync { self.sync() } else { Ok(()) }
     }
 

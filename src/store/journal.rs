@@ -23,7 +23,12 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::watch;
 
 /// A buffer of this size is written although nobody waits and a write was just made.
-pub(super) const LARGE_BUFFER_BYTES: usize = 256 << 10;
+const LARGE_BUFFER_BYTES: usize = 256 << 10;
+/// A buffer of this size is put aside and another begun, so that growing never copies much under the lock.
+const CHUNK_BYTES: usize = 1 << 20;
+/// How many buffers are kept for use again, and how large each may be.
+const SPARE_COUNT_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = 2 * CHUNK_BYTES;
 /// References are released in slices of this many, so that appenders get their turn.
 const RELEASE_SLICE: usize = 4096;
 
@@ -55,13 +60,22 @@ pub(super) struct Cut {
     pub(super) start: u64,
 }
 
-/// What appenders and the committer share under the lock.
-pub(super) struct State {
-    /// Records not yet taken by the committer, unsealed.
-    pub(super) buffer: Vec<u8>,
-    /// The position of the buffer's first byte.
+/// Whole records, unsealed.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    /// The position of the first byte.
     pub(super) base: u64,
     pub(super) cuts: Vec<Cut>,
+}
+
+/// What appenders and the committer share under the lock.
+pub(super) struct State {
+    /// Chunks not yet taken by the committer: full ones, oldest first, and the one that is appended to.
+    full: Vec<Chunk>,
+    chunk: Chunk,
+    /// Empty buffers, for their memory.
+    spare: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced, with its end.
     pub(super) changes: Vec<(u64, Vec<Change>)>,
     pub(super) waiters: Vec<(u64, Arc<dyn SyncWaiter>)>,
@@ -77,9 +91,9 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(next: u64, references: References, next_queue_id: QueueId) -> Self {
         Self {
-            buffer: Vec::new(),
-            base: next,
-            cuts: Vec::new(),
+            full: Vec::new(),
+            chunk: Chunk { base: next, ..Chunk::default() },
+            spare: Vec::new(),
             changes: Vec::new(),
             waiters: Vec::new(),
             sync_wanted: 0,
@@ -93,24 +107,56 @@ impl State {
 
     /// The position of the next byte.
     pub(super) fn next(&self) -> u64 {
-        self.base + self.buffer.len() as u64
+        self.chunk.base + self.chunk.bytes.len() as u64
     }
 
-    /// Begins a new file if the current one is full.
-    fn roll_if_full(&mut self, segment_bytes: u64) {
+    /// Whether something waits to be written.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.chunk.bytes.is_empty() || !self.full.is_empty()
+    }
+
+    /// Whether so much waits that it should be written now.
+    pub(super) fn is_large(&self) -> bool {
+        self.chunk.bytes.len() >= LARGE_BUFFER_BYTES || !self.full.is_empty()
+    }
+
+    /// Makes room for a record: another chunk if this one is large enough, another file if the current one is full.
+    fn prepare(&mut self, segment_bytes: u64) {
+        if self.chunk.bytes.len() >= CHUNK_BYTES {
+            let bytes =
+                self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 16));
+            self.put_aside(bytes);
+        }
         let next = self.next();
         if next - self.references.current_start() >= segment_bytes {
-            self.cuts.push(Cut { at: self.buffer.len(), start: next });
-            self.buffer.extend_from_slice(&segment::header(next));
+            self.chunk.cuts.push(Cut { at: self.chunk.bytes.len(), start: next });
+            self.chunk.bytes.extend_from_slice(&segment::header(next));
             self.references.roll(next);
         }
     }
 
-    /// Nothing is written any more: the buffer's bytes go.
+    /// Goes on in `bytes`, which are empty.
+    fn put_aside(&mut self, bytes: Vec<u8>) {
+        let chunk = Chunk { base: self.next(), bytes, cuts: Vec::new() };
+        self.full.push(std::mem::replace(&mut self.chunk, chunk));
+    }
+
+    /// Moves all chunks to `taken`, which is empty, and keeps the buffers of `used` for the next ones.
+    pub(super) fn take(&mut self, taken: &mut Vec<Chunk>, used: &mut Vec<Vec<u8>>) {
+        let kept = used.drain(..).filter(|bytes| bytes.capacity() <= SPARE_BYTES_MAX);
+        self.spare.extend(kept.take(SPARE_COUNT_MAX - self.spare.len().min(SPARE_COUNT_MAX)));
+        if !self.chunk.bytes.is_empty() {
+            let bytes = self.spare.pop().unwrap_or_default();
+            self.put_aside(bytes);
+        }
+        std::mem::swap(taken, &mut self.full);
+    }
+
+    /// Nothing is written any more: what waits goes.
     pub(super) fn discard(&mut self) {
-        self.base = self.next();
-        self.buffer.clear();
-        self.cuts.clear();
+        self.chunk = Chunk { base: self.next(), ..Chunk::default() };
+        self.full.clear();
+        self.spare.clear();
         self.changes.clear();
         self.waiters.clear();
     }
@@ -120,8 +166,8 @@ impl State {
         let is_wanted = self.sync_wanted > synced;
         let wake = match self.sleep {
             Sleep::Awake => false,
-            Sleep::Idle => is_wanted || !self.buffer.is_empty(),
-            Sleep::Pausing => is_wanted || self.buffer.len() >= LARGE_BUFFER_BYTES,
+            Sleep::Idle => is_wanted || self.is_pending(),
+            Sleep::Pausing => is_wanted || self.is_large(),
         };
         if wake {
             self.sleep = Sleep::Awake;
@@ -212,7 +258,8 @@ impl Shared {
         state.discard();
     }
 
-    pub(super) fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
+    /// Calls `waiter` once everything before `end` is durable; unless it can wait, that is hurried up.
+    pub(super) fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>, hurry: Hurry) {
         let mut state = self.state.lock();
         let synced = self.synced();
         if synced >= end.0 {
@@ -223,7 +270,9 @@ impl Shared {
             return;
         }
         state.waiters.push((end.0, waiter));
-        state.sync_wanted = state.sync_wanted.max(end.0);
+        if hurry == Hurry::Yes {
+            state.sync_wanted = state.sync_wanted.max(end.0);
+        }
         if state.take_wake(synced) {
             drop(state);
             self.wake.notify_one();
@@ -233,7 +282,7 @@ impl Shared {
     /// Appends what `write` puts into the buffer, and returns what it returns and the end of it.
     fn append<T>(&self, write: impl FnOnce(&mut State) -> T) -> (T, Position) {
         let mut state = self.state.lock();
-        state.roll_if_full(self.segment_bytes);
+        state.prepare(self.segment_bytes);
         let result = write(&mut state);
         state.records += 1;
         let end = state.next();
@@ -248,12 +297,35 @@ impl Shared {
         (result, Position(end))
     }
 
-    /// Asks the checkpointer to delete files.
-    fn remove(&self, free: Vec<u64>) {
+    /// Asks the checkpointer to delete files that became free by a record before `end`.
+    ///
+    /// Only once that record is durable: a transaction that moves a message must not cost the old copy before the new one
+    /// is safe.
+    fn remove(&self, free: Vec<u64>, end: Position) {
         if !free.is_empty() {
-            // Without a checkpointer the store is closed: the next start deletes them.
-            let _ = self.tasks.send(Task::Remove(free));
+            let removal = Removal { tasks: self.tasks.clone(), free: Mutex::new(free) };
+            self.notify_when_synced(end, Arc::new(removal), Hurry::No);
         }
+    }
+}
+
+/// Whether a sync is made for somebody who waits, or the next one will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hurry {
+    Yes,
+    No,
+}
+
+/// Files to be deleted once a position is durable.
+struct Removal {
+    tasks: mpsc::Sender<Task>,
+    free: Mutex<Vec<u64>>,
+}
+
+impl SyncWaiter for Removal {
+    fn synced(&self, _position: Position) {
+        // Without a checkpointer the store is closed: the next start deletes them.
+        let _ = self.tasks.send(Task::Remove(std::mem::take(&mut *self.free.lock())));
     }
 }
 
@@ -318,7 +390,7 @@ impl MessageLog for Journal {
     fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended {
         let (position, end) = self.shared.append(|state| {
             let position = state.next();
-            record::write_publish(&mut state.buffer, message, targets);
+            record::write_publish(&mut state.chunk.bytes, message, targets);
             state.references.add(position, targets.len() as u64);
             Position(position)
         });
@@ -330,10 +402,10 @@ impl MessageLog for Journal {
             return self.synced();
         }
         let (free, end) = self.shared.append(|state| {
-            record::write_settle(&mut state.buffer, queue, settled);
+            record::write_settle(&mut state.chunk.bytes, queue, settled);
             state.forget(settled.iter().map(|(_, position)| *position))
         });
-        self.shared.remove(free);
+        self.shared.remove(free, end);
         end
     }
 
@@ -344,8 +416,8 @@ impl MessageLog for Journal {
     ) -> (Vec<Position>, Position) {
         let mut offsets = Vec::with_capacity(publishes.len());
         let ((positions, free), end) = self.shared.append(|state| {
-            let base = state.base;
-            record::write_transaction(&mut state.buffer, publishes, settles, &mut offsets);
+            let base = state.chunk.base;
+            record::write_transaction(&mut state.chunk.bytes, publishes, settles, &mut offsets);
             let positions: Vec<_> = offsets.iter().map(|&offset| Position(base + offset as u64)).collect();
             for (position, (_, targets)) in positions.iter().zip(publishes) {
                 state.references.add(position.0, targets.len() as u64);
@@ -355,7 +427,7 @@ impl MessageLog for Journal {
             state.sync_wanted = state.next();
             (positions, free)
         });
-        self.shared.remove(free);
+        self.shared.remove(free, end);
         (positions, end)
     }
 
@@ -368,7 +440,7 @@ impl MessageLog for Journal {
         });
         let next_queue_id = highest.max().map_or(0, |id| id + 1);
         let append = |state: &mut State| {
-            record::write_changes(&mut state.buffer, &encoded);
+            record::write_changes(&mut state.chunk.bytes, &encoded);
             state.next_queue_id = state.next_queue_id.max(next_queue_id);
             state.sync_wanted = state.next();
             state.changes.push((state.next(), kept));
@@ -378,8 +450,10 @@ impl MessageLog for Journal {
 
     fn release(&self, positions: &[Position]) {
         for slice in positions.chunks(RELEASE_SLICE) {
-            let free = self.shared.state.lock().forget(slice.iter().copied());
-            self.shared.remove(free);
+            let mut state = self.shared.state.lock();
+            let (free, end) = (state.forget(slice.iter().copied()), Position(state.next()));
+            drop(state);
+            self.shared.remove(free, end);
         }
     }
 
@@ -388,7 +462,7 @@ impl MessageLog for Journal {
     }
 
     fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
-        self.shared.notify_when_synced(end, waiter);
+        self.shared.notify_when_synced(end, waiter, Hurry::Yes);
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {

@@ -68,13 +68,19 @@ impl MessageLog for MemoryLog {
         publishes: &[(&Message, &[Target])],
         settles: &[(QueueId, &[Settled])],
     ) -> (Vec<Position>, Position) {
-        let positions =
-            publishes.iter().map(|(message, targets)| self.append_publish(message, targets).position);
-        let positions = positions.collect();
+        let bytes = |message: &Message| super::record::HEADER_BYTES + message.memory_bytes();
+        let group = self.append(publishes.iter().map(|(message, _)| bytes(message)).sum());
+        let mut next = group.position.0 + super::record::HEADER_BYTES as u64;
+        let mut positions = Vec::with_capacity(publishes.len());
+        for (message, targets) in publishes {
+            self.references.fetch_add(targets.len() as u64, Relaxed);
+            positions.push(Position(next));
+            next += bytes(message) as u64;
+        }
         for (_, settled) in settles {
             self.forget(settled.iter().map(|(_, position)| *position));
         }
-        (positions, self.append(settles.len()).end)
+        (positions, group.end)
     }
 
     fn append_changes(&self, changes: &[Change]) -> Position {

@@ -4,6 +4,7 @@
 //! writer, the checkpointer: few, stable keys; small values; batches; no claim that its own flush makes durable.
 
 use super::{Error, Options};
+use crate::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +12,10 @@ use std::path::Path;
 
 /// Changes by key; no value = the key goes. A later change of the same key replaces an earlier one.
 pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// How often sled's own lock is tried, and how long after.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is done with each entry of a visit.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
@@ -90,10 +95,29 @@ impl SledMetadata {
             .mode(sled::Mode::LowSpace)
             .cache_capacity(options.sled_cache_bytes)
             .flush_every_ms(Some(options.sled_flush_every_ms));
-        let db = guarded(|| config.open())?;
+        let db = open_when_unlocked(path, &config)?;
         let file = File::options().read(true).write(true).open(path.join("db"));
         Ok(Self { db, file: file.map_err(|error| Error::io(path.join("db"), error))? })
     }
+}
+
+/// Opens sled, waiting for its lock: the data directory is ours, so who holds it is a thread that an instance closed
+/// just now in this process has left behind. Failures that are no damage keep their kind.
+fn open_when_unlocked(path: &Path, config: &sled::Config) -> Result<sled::Db, Error> {
+    for _ in 0..LOCK_TRIES {
+        match guarded(|| Ok(config.open()))? {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                std::thread::park_timeout(LOCK_PAUSE);
+            }
+            Err(sled::Error::Io(error))
+                if error.raw_os_error().is_some() && error.kind() != std::io::ErrorKind::NotFound =>
+            {
+                return Err(Error::io(path, error));
+            }
+            result => return result.map_err(|error| Error::Metadata(error.to_string())),
+        }
+    }
+    Err(Error::Locked { path: path.into(), pid: None })
 }
 
 /// Runs `work` and turns sled's errors and panics (it has many on damage) into ours.

@@ -28,7 +28,7 @@ mod committer;
 mod data_dir;
 mod journal;
 pub mod memory;
-mod metadata;
+pub mod metadata;
 mod ranges;
 pub mod record;
 mod recovery;
@@ -39,7 +39,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use metadata::{MemoryMetadata, Metadata};
 pub use ranges::Ranges;
 
 use crate::definition::{Change, Definition};

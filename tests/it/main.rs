@@ -1,1 +1,35 @@
 //! Behaviour, over real sockets: one module per behaviour.
+//!
+//! What runs against Warren alone asserts; `differential` runs the same scenarios against RabbitMQ too.
+
+// Helpers of a test may fail it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod alarms;
+mod alternate_exchange;
+mod bad_input;
+mod bindings;
+mod channels;
+mod confirms;
+mod consuming;
+mod content;
+mod differential;
+mod direct_reply_to;
+mod durability;
+mod exchange_to_exchange;
+mod exchanges;
+mod exclusive_and_auto_delete;
+mod handshake;
+mod headers_exchange;
+mod kill;
+mod lapin_client;
+mod limits;
+mod permissions;
+mod publishing;
+mod queues;
+mod settling;
+mod topic_routing;
+mod transactions;
+mod vhosts;

@@ -13,11 +13,15 @@ use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use crate::broker::{Durable, Error, Outcome, Session};
 use crate::definition::{Binding, Destination};
 use crate::name::{
-    BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, QueueId, QueueName, Sequence, VhostName,
+    BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, Position, QueueId, QueueName, Sequence,
+    VhostName,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How far the journal's buffer may be ahead of the disk before a publisher has to wait, in bytes.
+const JOURNAL_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Places in queues.
 pub(super) type ByQueue = BTreeMap<QueueId, Vec<Sequence>>;
@@ -36,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Carries out a request. `None` where the machine is already told.
     pub(super) async fn execute(&mut self, request: Request) -> Option<Reply> {
         match request {
-            Request::Publish(publish) => return Some(self.publish(publish)),
+            Request::Publish(publish) => return Some(self.publish(publish).await),
             Request::Settle(settle) => {
                 self.settle(&settle);
                 return Some(Reply::Done);
@@ -46,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let reply = match request {
             Request::Authenticate(credentials) => self.authenticate(&credentials),
             Request::Open(vhost) => return self.open(&vhost),
-            Request::UpdateSecret(secret) => self.update_secret(&secret),
+            Request::UpdateSecret(_) => self.update_secret(),
             Request::CheckPublish(publish) => self.check_publish(publish),
             Request::Topology(_, topology) => self.change_topology(topology).await,
             Request::Subscribe(subscribe) => self.subscribe(subscribe),
@@ -78,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, Exception> {
-        let is_loopback = self.ends.peer.ip().to_canonical().is_loopback();
+        let is_loopback = self.ends.peer.ip().is_loopback();
         let user = self.broker.log_in(credentials.user.as_str(), &credentials.password, is_loopback);
         self.user = Some(user.map_err(|_| handshake::login_refused(&credentials.mechanism))?);
         Ok(Reply::Done)
@@ -101,17 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    fn update_secret(&mut self, secret: &[u8]) -> Result<Reply, Exception> {
-        let is_loopback = self.ends.peer.ip().to_canonical().is_loopback();
+    /// Users and passwords of our own don't expire, so the secret is not checked again (nor does RabbitMQ's internal
+    /// backend); what the user may do now is.
+    fn update_secret(&mut self) -> Result<Reply, Exception> {
         let session = self.session()?;
-        let user = self.broker.log_in(session.user.as_str(), secret, is_loopback);
-        let refused = || {
-            let text = "New secret was refused by one of the backends";
-            Exception::new(crate::amqp::exception::ReplyCode::NotAllowed, text)
-        };
-        let user = user.map_err(|_| refused())?;
-        self.session = Some(self.broker.enter(&user, &session.vhost.name, session.connection)?);
-        self.user = Some(user);
+        let Some(user) = &self.user else { return Err(Error::LoginRefused.into()) };
+        self.session = Some(self.broker.enter(user, &session.vhost.name, session.connection)?);
         Ok(Reply::Done)
     }
 
@@ -119,14 +118,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.session.as_ref().ok_or_else(|| Error::LoginRefused.into())
     }
 
-    fn publish(&mut self, publish: Publish) -> Reply {
+    async fn publish(&mut self, publish: Publish) -> Reply {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
         let Publish { message, refusal, .. } = publish;
         match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
             Ok(Outcome::Safe) => Reply::Published(Published::Safe),
-            Ok(Outcome::SafeAt(position)) => Reply::Published(Published::SafeAt(position)),
+            Ok(Outcome::SafeAt(position)) => {
+                self.mind_the_journal(position).await;
+                Reply::Published(Published::SafeAt(position))
+            }
             Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
             Err(exception) => Reply::Failed(exception),
+        }
+    }
+
+    /// Publishers are slowed to what the disk takes: what is appended and not yet on disk is held in memory.
+    async fn mind_the_journal(&mut self, position: Position) {
+        let store = &self.broker.store;
+        let limit = store.synced().0 + JOURNAL_AHEAD_BYTES_MAX;
+        if position.0 > limit {
+            self.wakes.flush();
+            // A journal that failed ends the process: nothing is to be said here.
+            let _ = store.wait_synced(Position(position.0 - JOURNAL_AHEAD_BYTES_MAX / 2)).await;
         }
     }
 

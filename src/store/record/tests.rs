@@ -131,7 +131,7 @@ fn changes_come_back_whatever_numbers_a_table_has() {
     let mut arguments = Table::default();
     arguments.insert("tenth".into(), Value::Double(0.1));
     arguments.insert("third".into(), Value::Float(1.0 / 3.0));
-    arguments.insert("odd".into(), Value::Double(2.2250738585072011e-308));
+    arguments.insert("odd".into(), Value::Double(f64::MIN_POSITIVE));
     arguments.insert("text".into(), Value::LongString(vec![0xff, 0].into()));
     let put = |arguments| {
         let destination = Destination::Queue("q".into());

@@ -13,7 +13,7 @@ def write(**line):
 def crash(report):
     """The message of a failure, on one line."""
     place = getattr(report.longrepr, "reprcrash", None)
-    return " ".join((place.message if place else str(report.longrepr)).split())[:400]
+    return " ".join((place.message if place else str(report.longrepr)).split())[:200]
 
 
 def pytest_runtest_logreport(report):
@@ -28,25 +28,13 @@ def pytest_collectreport(report):
         write(test=report.nodeid, outcome="failed", message=crash(report))
 
 
-def pytest_addoption(parser):
-    parser.addoption("--only-listed", help="run the tests whose ids this file lists, one a line")
-    parser.addoption("--skip-listed", help="leave out the tests, or whole files, that this file lists")
-
-
-def listed(config, option):
-    """The lines of the file that an option names, or None."""
-    path = config.getoption(option)
-    if path is None:
-        return None
-    with open(path, encoding="utf-8") as lines:
-        return set(lines.read().splitlines())
-
-
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config, items):
-    only, skip = listed(config, "--only-listed"), listed(config, "--skip-listed") or ()
+def pytest_collection_modifyitems(items):
+    # In the environment, one a line: a value of an option would sway where pytest looks for the suite's own settings.
+    only = set(os.environ.get("SUITES_ONLY", "").splitlines())
+    skip = set(os.environ.get("SUITES_SKIP", "").splitlines())
     items[:] = [
         item for item in items
-        if (only is None or item.nodeid in only)
-        and not (item.nodeid in skip or item.nodeid.split("::")[0] in skip)
+        if (not only or item.nodeid in only)
+        and item.nodeid not in skip and item.nodeid.split("::")[0] not in skip
     ]

@@ -1,0 +1,27 @@
+//! Exchanges.
+
+use super::{Command, failure::no_vhost, output, output::Column, output::column, texts};
+use clap::Arg;
+
+pub(super) const LIST_EXCHANGES: Command = Command {
+    name: "list_exchanges",
+    about: "List the exchanges of a vhost",
+    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    run: |context, arguments| {
+        let vhost = context.vhost.clone();
+        let wanted = texts(arguments, "columns");
+        let listed = output::list(context, &["exchanges", &vhost], COLUMNS, &["name", "type"], &wanted);
+        listed.map_err(|failure| failure.or_missing(|| no_vhost(&vhost)))
+    },
+};
+
+const COLUMNS: &[Column] = &[
+    column("name"),
+    column("type"),
+    column("durable"),
+    column("auto_delete"),
+    column("internal"),
+    column("arguments"),
+    column("policy"),
+    column("vhost"),
+];

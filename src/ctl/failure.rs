@@ -1,0 +1,92 @@
+//! What can go wrong, as one line that says what to do next and as an exit code (sysexits).
+
+use std::io;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A value that the broker does not accept, or something that is not there.
+    #[error("{0}")]
+    Data(String),
+    /// The answer 404; commands say what it was that is not there.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// A user that is not there.
+    #[error("user '{0}' does not exist; `warrenctl list_users` lists those that do")]
+    NoUser(String),
+    /// No connection.
+    #[error("no broker at {address} ({reason}); is it running, and are --host and --port right?")]
+    Unavailable {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A connection, but no answer in time.
+    #[error("no answer from {0} in time; try again, or with a longer --timeout")]
+    Timeout(String),
+    /// Wrong password, unknown user, or a user that may log in only from elsewhere.
+    #[error("login refused for user '{0}'; check --username and --password (guest may log in only locally)")]
+    LoginRefused(String),
+    /// Logged in, but without the right to do this.
+    #[error(
+        "user '{user}' may not do this ({reason}); an administrator can grant it with set_user_tags or set_permissions"
+    )]
+    AccessRefused {
+        /// Who is logged in.
+        user: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// The broker failed, or what answers is no broker.
+    #[error("{0}")]
+    Broker(String),
+    /// The output could not be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The program's exit code.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 64,
+            Failure::Data(_) | Failure::NotFound(_) => 65,
+            Failure::NoUser(_) => 67,
+            Failure::Unavailable { .. } => 69,
+            Failure::Broker(_) => 70,
+            Failure::Output(_) => 74,
+            Failure::Timeout(_) => 75,
+            Failure::LoginRefused(_) | Failure::AccessRefused { .. } => 77,
+        }
+    }
+
+    /// Whether the reader of the output went away (`warrenctl list_queues | head`), which is nobody's failure.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Says what it was that is not there; other failures stay as they are.
+    pub(super) fn or_missing(self, missing: impl FnOnce() -> Failure) -> Failure {
+        if matches!(self, Failure::NotFound(_)) { missing() } else { self }
+    }
+}
+
+/// A vhost that is not there.
+pub(super) fn no_vhost(vhost: &str) -> Failure {
+    Failure::Data(format!("vhost '{vhost}' does not exist; `warrenctl list_vhosts` lists those that do"))
+}
+
+/// clap's complaint in one line: what is wrong and its tips, without the usage.
+pub(super) fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let paragraphs = text.split("\n\n").enumerate();
+    let wanted = paragraphs.filter(|(index, text)| *index == 0 || text.trim_start().starts_with("tip:"));
+    let words: Vec<&str> = wanted.flat_map(|(_, text)| text.split_whitespace()).collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Failure::Usage(format!("{line} (see `warrenctl --help` or `warrenctl COMMAND --help`)"))
+}

@@ -1,0 +1,169 @@
+//! `warrenctl`: the admin tool, with rabbitmqctl's command names. It speaks the HTTP API and knows nothing of the broker.
+//!
+//! To add a command: a `Command` in the file of its noun, a line in `COMMANDS`.
+
+mod bindings;
+mod channels;
+mod client;
+mod connections;
+mod consumers;
+mod exchanges;
+mod failure;
+mod output;
+mod permissions;
+mod queues;
+mod status;
+mod users;
+mod vhosts;
+
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches};
+use client::{Client, Login};
+use failure::Failure;
+use output::{Format, Output};
+use std::{ffi::OsString, io::Write, time::Duration};
+
+/// Every command, in the order of the help.
+const COMMANDS: &[Command] = &[
+    vhosts::ADD_VHOST,
+    vhosts::DELETE_VHOST,
+    vhosts::LIST_VHOSTS,
+    users::ADD_USER,
+    users::DELETE_USER,
+    users::CHANGE_PASSWORD,
+    users::SET_USER_TAGS,
+    users::LIST_USERS,
+    permissions::SET_PERMISSIONS,
+    permissions::CLEAR_PERMISSIONS,
+    permissions::LIST_PERMISSIONS,
+    queues::LIST_QUEUES,
+    exchanges::LIST_EXCHANGES,
+    bindings::LIST_BINDINGS,
+    connections::LIST_CONNECTIONS,
+    channels::LIST_CHANNELS,
+    consumers::LIST_CONSUMERS,
+    status::STATUS,
+];
+
+/// A command: its name, its arguments, what it does.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    arguments: fn(clap::Command) -> clap::Command,
+    run: fn(&mut Context<'_>, &ArgMatches) -> Result<(), Failure>,
+}
+
+/// What every command is given besides its own arguments.
+struct Context<'a> {
+    client: Client,
+    vhost: String,
+    output: Output<'a>,
+}
+
+/// The options that every command takes, before or behind its name.
+#[derive(Debug, Args)]
+struct Options {
+    /// Host of the HTTP API
+    #[arg(long, global = true, env = "WARRENCTL_HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// Port of the HTTP API
+    #[arg(long, global = true, env = "WARRENCTL_PORT", default_value_t = 15672)]
+    port: u16,
+    /// User to log in as
+    #[arg(short, long, global = true, env = "WARRENCTL_USERNAME", default_value = "guest")]
+    username: String,
+    /// That user's password
+    #[arg(
+        long,
+        global = true,
+        env = "WARRENCTL_PASSWORD",
+        default_value = "guest",
+        hide_default_value = true
+    )]
+    #[arg(hide_env_values = true)]
+    password: String,
+    /// Vhost that the command is about
+    #[arg(short = 'p', long, global = true, env = "WARRENCTL_VHOST", default_value = "/")]
+    vhost: String,
+    /// Tables for people, JSON for scripts
+    #[arg(long, global = true, env = "WARRENCTL_FORMAT", default_value = "table", alias = "formatter")]
+    format: Format,
+    /// Print data only: no notes, no table headers
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    quiet: bool,
+    /// Print tables without headers
+    #[arg(long, global = true, action = ArgAction::SetTrue)]
+    no_table_headers: bool,
+    /// Seconds to wait for the broker
+    #[arg(short, long, global = true, env = "WARRENCTL_TIMEOUT", default_value_t = 60)]
+    timeout: u64,
+}
+
+/// Runs one command. `arguments` start with the program's name, as the system gives them.
+///
+/// Returns the exit code (sysexits): 0, 64 usage, 65 bad or unknown object, 67 unknown user, 69 broker not reachable,
+/// 70 the broker failed, 74 output failed, 75 timeout, 77 login or access refused.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, errors: &mut dyn Write) -> u8 {
+    let outcome = match parser().try_get_matches_from(arguments) {
+        Ok(matches) => execute(&matches, out),
+        Err(error) if error.use_stderr() => Err(failure::usage(&error)),
+        Err(help) => write!(out, "{}", help.render()).map_err(Failure::Output),
+    };
+    let Err(failure) = outcome else { return 0 };
+    if failure.is_closed_pipe() {
+        return 0;
+    }
+    // Nobody is left to be told when this fails as well.
+    writeln!(errors, "Error: {failure}").ok();
+    failure.exit_code()
+}
+
+fn parser() -> clap::Command {
+    let commands = COMMANDS.iter().map(|command| {
+        let bare = clap::Command::new(command.name).about(command.about);
+        (command.arguments)(bare)
+    });
+    Options::augment_args(clap::Command::new("warrenctl"))
+        .about("Administers a Warren broker over its HTTP API")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .subcommands(commands)
+}
+
+fn execute(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
+    let (name, arguments) =
+        matches.subcommand().ok_or_else(|| Failure::Usage("a command is missing".into()))?;
+    let options = Options::from_arg_matches(arguments).map_err(|error| failure::usage(&error))?;
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    let command = command.ok_or_else(|| Failure::Usage(format!("unknown command {name}")))?;
+    let login = Login { user: options.username, password: options.password };
+    let mut context = Context {
+        client: Client::new(&options.host, options.port, login, Duration::from_secs(options.timeout)),
+        vhost: options.vhost,
+        output: Output {
+            format: options.format,
+            has_notes: !options.quiet,
+            has_headers: !options.quiet && !options.no_table_headers,
+            out,
+        },
+    };
+    (command.run)(&mut context, arguments)
+}
+
+/// The text of a required argument; what clap has checked is there.
+fn text<'a>(arguments: &'a ArgMatches, name: &str) -> &'a str {
+    arguments.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// The texts of an argument that may be given several times, also separated by commas.
+fn texts(arguments: &ArgMatches, name: &str) -> Vec<String> {
+    let given = arguments.get_many::<String>(name).into_iter().flatten();
+    given
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

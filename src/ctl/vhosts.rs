@@ -1,0 +1,65 @@
+//! Vhosts.
+
+use super::{
+    Command, Context, Failure, failure::no_vhost, output, output::Column, output::column, text, texts,
+};
+use clap::{Arg, ArgMatches};
+use serde_json::json;
+
+pub(super) const ADD_VHOST: Command = Command {
+    name: "add_vhost",
+    about: "Create a vhost",
+    arguments: |command| {
+        command
+            .arg(Arg::new("name").value_name("VHOST").required(true))
+            .arg(Arg::new("description").long("description").help("What it is for"))
+            .arg(Arg::new("tags").long("tags").help("Tags, separated by commas"))
+            .arg(Arg::new("type").long("default-queue-type").help("The type of queues declared without one"))
+    },
+    run: add,
+};
+
+pub(super) const DELETE_VHOST: Command = Command {
+    name: "delete_vhost",
+    about: "Delete a vhost with everything in it",
+    arguments: |command| command.arg(Arg::new("name").value_name("VHOST").required(true)),
+    run: delete,
+};
+
+pub(super) const LIST_VHOSTS: Command = Command {
+    name: "list_vhosts",
+    about: "List vhosts",
+    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    run: |context, arguments| {
+        output::list(context, &["vhosts"], COLUMNS, &["name"], &texts(arguments, "columns"))
+    },
+};
+
+const COLUMNS: &[Column] = &[
+    column("name"),
+    column("description"),
+    column("tags"),
+    column("default_queue_type"),
+    column("protected_from_deletion"),
+    column("tracing"),
+    column("cluster_state"),
+    column("metadata"),
+];
+
+fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
+    let name = text(arguments, "name");
+    let mut body = json!({});
+    for (key, option) in [("description", "description"), ("tags", "tags"), ("default_queue_type", "type")] {
+        if let Some(value) = arguments.get_one::<String>(option) {
+            body[key] = json!(value);
+        }
+    }
+    context.client.put(&["vhosts", name], &body)?;
+    context.output.note(&format!("Added vhost '{name}'."))
+}
+
+fn delete(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
+    let name = text(arguments, "name");
+    context.client.delete(&["vhosts", name]).map_err(|failure| failure.or_missing(|| no_vhost(name)))?;
+    context.output.note(&format!("Deleted vhost '{name}'."))
+}

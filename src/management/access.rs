@@ -1,0 +1,91 @@
+//! Who asks, and what they may ask: Basic authentication, user tags, access to vhosts.
+
+use super::error::Error;
+use crate::auth::UserTags;
+use axum::http::{HeaderMap, header};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Everybody, without logging in.
+    Anyone,
+    /// Users of the HTTP API.
+    Management,
+    /// Those who may see everything.
+    Monitoring,
+    /// Those who may do everything.
+    Administrator,
+}
+
+impl Level {
+    /// # Errors
+    /// 401 when the tags are not enough.
+    pub(super) fn check(self, tags: &UserTags) -> Result<(), Error> {
+        let is_enough = match self {
+            Level::Anyone => true,
+            Level::Management => tags.is_management(),
+            Level::Monitoring => tags.is_monitoring(),
+            Level::Administrator => tags.is_administrator(),
+        };
+        if is_enough { Ok(()) } else { Err(Error::AccessRefused) }
+    }
+}
+
+/// User and password of a Basic `authorization` header, if there is one.
+pub(super) fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let user = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+    Some((user, decoded[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(value: &str) -> Option<(String, Vec<u8>)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        credentials(&headers)
+    }
+
+    #[test]
+    fn basic_credentials_are_split_at_the_first_colon() {
+        let encoded = |text: &str| BASE64_STANDARD.encode(text);
+        assert_eq!(parsed(&format!("Basic {}", encoded("a:b:c"))), Some(("a".into(), b"b:c".to_vec())));
+        assert_eq!(parsed(&format!("basic {}", encoded("a:"))), Some(("a".into(), Vec::new())));
+        for value in [
+            format!("Bearer {}", encoded("a:b")),
+            "Basic !".into(),
+            "Basic".into(),
+            format!("Basic {}", encoded("ab")),
+        ] {
+            assert_eq!(parsed(&value), None, "{value}");
+        }
+        assert_eq!(credentials(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn tags_reach_as_far_as_rabbitmqs() {
+        let may = |tag: &str, level: Level| level.check(&UserTags::from(&[tag.to_owned()][..])).is_ok();
+        for (tag, management, monitoring, administrator) in [
+            ("", false, false, false),
+            ("free", false, false, false),
+            ("management", true, false, false),
+            ("policymaker", true, false, false),
+            ("monitoring", true, true, false),
+            ("administrator", true, true, true),
+        ] {
+            assert_eq!(may(tag, Level::Management), management, "{tag}");
+            assert_eq!(may(tag, Level::Monitoring), monitoring, "{tag}");
+            assert_eq!(may(tag, Level::Administrator), administrator, "{tag}");
+            assert!(may(tag, Level::Anyone));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A request on its way to a route's function: who asks, what is asked, and in which vhost.
+
+use super::{Answer, Node, body::Body, error::Error, query, query::Query};
+use crate::auth::User;
+use crate::broker::{Durable, Session, Vhost};
+use crate::name::Position;
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderName},
+};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// A request whose login was right and whose user may use the route.
+pub(super) struct Call {
+    pub(super) node: Arc<Node>,
+    /// Nobody, where the route lets everybody in.
+    pub(super) user: Option<User>,
+    pub(super) parameters: Vec<(String, String)>,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) runtime: Handle,
+}
+
+impl Call {
+    /// The part of the path that stands for `name` in the route, decoded.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether the path has such a part.
+    pub(super) fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(key, _)| key == name)
+    }
+
+    /// The user.
+    /// # Errors
+    /// 401, on a route that lets everybody in.
+    pub(super) fn user(&self) -> Result<&User, Error> {
+        self.user.as_ref().ok_or(Error::NotLoggedIn)
+    }
+
+    /// The text of a header.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body.
+    /// # Errors
+    /// 400 for what is no JSON object.
+    pub(super) fn body(&self) -> Result<Body, Error> {
+        Body::parse(&self.body)
+    }
+
+    /// The vhost of the path, to look at.
+    /// # Errors
+    /// 404 when it is not there, 401 when the user may not see it.
+    pub(super) fn vhost(&self) -> Result<Arc<Vhost>, Error> {
+        let vhost = self.node.broker.vhost(&self.parameter("vhost").into()).ok_or(Error::NotFound)?;
+        if self.sees(&vhost)? { Ok(vhost) } else { Err(Error::AccessRefused) }
+    }
+
+    /// The vhosts that the request is about: that of the path, or all that the user may see; by name.
+    /// # Errors
+    /// Those of [`Call::vhost`].
+    pub(super) fn vhosts(&self) -> Result<Vec<Arc<Vhost>>, Error> {
+        if self.has_parameter("vhost") {
+            return Ok(vec![self.vhost()?]);
+        }
+        let mut vhosts = Vec::new();
+        for vhost in self.node.broker.vhosts() {
+            if self.sees(&vhost)? {
+                vhosts.push(vhost);
+            }
+        }
+        Ok(vhosts)
+    }
+
+    /// Whether the user may see what is in a vhost: one that it has permissions in, or all when monitoring.
+    pub(super) fn sees(&self, vhost: &Vhost) -> Result<bool, Error> {
+        let user = self.user()?;
+        Ok(user.tags.is_monitoring() || self.node.broker.users.permissions(&vhost.name, &user.name).is_some())
+    }
+
+    /// What AMQP operations in the vhost of the path are done with.
+    /// # Errors
+    /// 404 when the vhost is not there, 401 when the user has no permissions in it.
+    pub(super) fn session(&self) -> Result<Session, Error> {
+        Ok(self.node.broker.enter(self.user()?, &self.parameter("vhost").into(), None)?)
+    }
+
+    /// Waits until a result may be told.
+    /// # Errors
+    /// 503 when it never may.
+    pub(super) fn settled<T>(&self, durable: Durable<T>) -> Result<T, Error> {
+        // Route functions run on blocking threads, where waiting is allowed.
+        Ok(self.runtime.block_on(self.node.broker.settled(durable))?)
+    }
+
+    /// Waits until the journal is on disk up to there.
+    /// # Errors
+    /// 503 when it never will.
+    pub(super) fn synced(&self, position: Position) -> Result<(), Error> {
+        let synced = self.runtime.block_on(self.node.broker.store.wait_synced(position));
+        synced.map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
+    /// Answers a list as the query asks. See [`query::list`].
+    pub(super) fn list<R>(
+        &self,
+        rows: Vec<R>,
+        name: impl Fn(&R) -> &str,
+        render: impl Fn(&R) -> Value,
+    ) -> Result<Answer, Error> {
+        query::list(&self.query, rows, name, render).map(Answer::Json)
+    }
+
+    /// Answers an object, with the columns that the query asks for.
+    pub(super) fn object(&self, object: Value) -> Result<Answer, Error> {
+        Ok(Answer::Json(query::columns(&self.query, object)))
+    }
+}

@@ -1,0 +1,277 @@
+//! The HTTP API: RabbitMQ's paths, names and status codes on 15672.
+//!
+//! A request goes through `ROUTES` (path, method, who may), the login, and the route's function, which calls the same
+//! broker operations as AMQP does. A route is a function in `routes/` and a line in `ROUTES`. What the JSON looks like
+//! stands in `view/`; which status an error has, in `error.rs`.
+//!
+//! Route functions run on blocking threads: they may wait for the disk or walk long lists without holding up connections.
+
+mod access;
+mod body;
+mod call;
+mod error;
+mod node;
+mod query;
+mod routes;
+mod view;
+
+pub use node::{Listener, Node};
+
+use access::Level;
+use axum::{
+    Router,
+    extract::{ConnectInfo, FromRequestParts, RawPathParams, Request},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{Html, IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter},
+    serve::ListenerExt,
+};
+use call::Call;
+use error::Error;
+use percent_encoding::percent_decode_str;
+use query::Query;
+use routes::{
+    bindings, channels, connections, consumers, exchanges, health, home, nodes, overview, permissions,
+    queues, users, vhosts,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, runtime::Handle};
+
+/// A route: a method of a path, who may use it, and what answers.
+struct Route {
+    method: Method,
+    path: &'static str,
+    level: Level,
+    answer: fn(&Call) -> Result<Answer, Error>,
+}
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    level: Level,
+    answer: fn(&Call) -> Result<Answer, Error>,
+) -> Route {
+    Route { method, path, level, answer }
+}
+
+use Level::{Administrator, Anyone, Management, Monitoring};
+
+/// Every route.
+const ROUTES: &[Route] = &[
+    route(Method::GET, "/", Anyone, home::show),
+    route(Method::GET, "/api/overview", Management, overview::show),
+    route(Method::GET, "/api/cluster-name", Management, overview::cluster_name),
+    route(Method::GET, "/api/whoami", Management, users::whoami),
+    route(Method::GET, "/api/extensions", Management, overview::extensions),
+    route(Method::GET, "/api/nodes", Monitoring, nodes::list),
+    route(Method::GET, "/api/nodes/{name}", Monitoring, nodes::show),
+    route(Method::GET, "/api/vhosts", Management, vhosts::list),
+    route(Method::GET, "/api/vhosts/{vhost}", Management, vhosts::show),
+    route(Method::PUT, "/api/vhosts/{vhost}", Administrator, vhosts::put),
+    route(Method::DELETE, "/api/vhosts/{vhost}", Administrator, vhosts::delete),
+    route(Method::GET, "/api/vhosts/{vhost}/permissions", Administrator, permissions::list_of_vhost),
+    route(Method::GET, "/api/vhosts/{vhost}/connections", Management, connections::list_of_vhost),
+    route(Method::GET, "/api/vhosts/{vhost}/channels", Management, channels::list_of_vhost),
+    route(Method::GET, "/api/users", Administrator, users::list),
+    route(Method::GET, "/api/users/without-permissions", Administrator, users::list_without_permissions),
+    route(Method::POST, "/api/users/bulk-delete", Administrator, users::delete_many),
+    route(Method::GET, "/api/users/{user}", Administrator, users::show),
+    route(Method::PUT, "/api/users/{user}", Administrator, users::put),
+    route(Method::DELETE, "/api/users/{user}", Administrator, users::delete),
+    route(Method::GET, "/api/users/{user}/permissions", Administrator, permissions::list_of_user),
+    route(Method::GET, "/api/permissions", Administrator, permissions::list),
+    route(Method::GET, "/api/permissions/{vhost}/{user}", Administrator, permissions::show),
+    route(Method::PUT, "/api/permissions/{vhost}/{user}", Administrator, permissions::put),
+    route(Method::DELETE, "/api/permissions/{vhost}/{user}", Administrator, permissions::delete),
+    route(Method::GET, "/api/queues", Management, queues::list),
+    route(Method::GET, "/api/queues/{vhost}", Management, queues::list),
+    route(Method::GET, "/api/queues/{vhost}/{queue}", Management, queues::show),
+    route(Method::PUT, "/api/queues/{vhost}/{queue}", Management, queues::put),
+    route(Method::DELETE, "/api/queues/{vhost}/{queue}", Management, queues::delete),
+    route(Method::DELETE, "/api/queues/{vhost}/{queue}/contents", Management, queues::purge),
+    route(Method::POST, "/api/queues/{vhost}/{queue}/get", Management, queues::get),
+    route(Method::GET, "/api/queues/{vhost}/{queue}/bindings", Management, bindings::list_of_queue),
+    route(Method::GET, "/api/exchanges", Management, exchanges::list),
+    route(Method::GET, "/api/exchanges/{vhost}", Management, exchanges::list),
+    route(Method::GET, "/api/exchanges/{vhost}/{exchange}", Management, exchanges::show),
+    route(Method::PUT, "/api/exchanges/{vhost}/{exchange}", Management, exchanges::put),
+    route(Method::DELETE, "/api/exchanges/{vhost}/{exchange}", Management, exchanges::delete),
+    route(Method::POST, "/api/exchanges/{vhost}/{exchange}/publish", Management, exchanges::publish),
+    route(Method::GET, "/api/exchanges/{vhost}/{exchange}/bindings/source", Management, bindings::list_from),
+    route(
+        Method::GET,
+        "/api/exchanges/{vhost}/{exchange}/bindings/destination",
+        Management,
+        bindings::list_to,
+    ),
+    route(Method::GET, "/api/bindings", Management, bindings::list),
+    route(Method::GET, "/api/bindings/{vhost}", Management, bindings::list),
+    route(
+        Method::GET,
+        "/api/bindings/{vhost}/e/{source}/{kind}/{destination}",
+        Management,
+        bindings::list_between,
+    ),
+    route(
+        Method::POST,
+        "/api/bindings/{vhost}/e/{source}/{kind}/{destination}",
+        Management,
+        bindings::create,
+    ),
+    route(
+        Method::GET,
+        "/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{key}",
+        Management,
+        bindings::show,
+    ),
+    route(
+        Method::DELETE,
+        "/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{key}",
+        Management,
+        bindings::delete,
+    ),
+    route(Method::GET, "/api/connections", Management, connections::list),
+    route(Method::GET, "/api/connections/{connection}", Management, connections::show),
+    route(Method::DELETE, "/api/connections/{connection}", Management, connections::close),
+    route(Method::GET, "/api/connections/{connection}/channels", Management, channels::list_of_connection),
+    route(Method::GET, "/api/connections/username/{user}", Management, connections::list_of_user),
+    route(Method::DELETE, "/api/connections/username/{user}", Management, connections::close_all_of_user),
+    route(Method::GET, "/api/channels", Management, channels::list),
+    route(Method::GET, "/api/channels/{channel}", Management, channels::show),
+    route(Method::GET, "/api/consumers", Management, consumers::list),
+    route(Method::GET, "/api/consumers/{vhost}", Management, consumers::list),
+    route(Method::GET, "/api/aliveness-test/{vhost}", Management, health::aliveness),
+    route(Method::GET, "/api/health/checks/alarms", Management, health::alarms),
+    route(Method::GET, "/api/health/checks/local-alarms", Management, health::alarms),
+];
+
+/// What a route's function answers with.
+enum Answer {
+    /// 200 and an object or a list.
+    Json(Value),
+    /// 200 and a page for people.
+    Html(String),
+    /// 201, with the path where the new object is if it is not that of the request.
+    Created(Option<String>),
+    /// 204
+    Done,
+    /// 503 and the reasons: what a health check says when it fails.
+    Failed(Value),
+}
+
+impl Answer {
+    /// 201 for a new object, 204 for one that was there.
+    fn put(is_new: bool) -> Answer {
+        if is_new { Answer::Created(None) } else { Answer::Done }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        const UNCACHED: [(HeaderName, HeaderValue); 1] =
+            [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+        match self {
+            Answer::Json(value) => (UNCACHED, axum::Json(value)).into_response(),
+            Answer::Html(page) => Html(page).into_response(),
+            Answer::Created(None) => StatusCode::CREATED.into_response(),
+            Answer::Created(Some(location)) => {
+                (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
+            }
+            Answer::Done => StatusCode::NO_CONTENT.into_response(),
+            Answer::Failed(value) => {
+                (StatusCode::SERVICE_UNAVAILABLE, UNCACHED, axum::Json(value)).into_response()
+            }
+        }
+    }
+}
+
+/// Serves the HTTP API until `shutdown` is ready, then lets requests under way end.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    node: Arc<Node>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    // Answers are small: without this, they wait for the acknowledgement of their first half.
+    let listener = listener.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
+    let service = router(node).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+/// All routes, with an answer to `OPTIONS` and to what is not there.
+fn router(node: Arc<Node>) -> Router {
+    let mut paths: BTreeMap<&str, (MethodRouter, Vec<&str>)> = BTreeMap::new();
+    for route in ROUTES {
+        let (router, methods) = paths.entry(route.path).or_default();
+        let node = Arc::clone(&node);
+        let handler = move |request: Request| handle(Arc::clone(&node), route, request);
+        if let Ok(filter) = MethodFilter::try_from(route.method.clone()) {
+            *router = std::mem::take(router).on(filter, handler);
+            methods.push(route.method.as_str());
+        }
+    }
+    let mut all = Router::new();
+    for (path, (router, methods)) in paths {
+        let allowed = format!("HEAD, {}, OPTIONS", methods.join(", "));
+        let options = move || std::future::ready([(header::ALLOW, allowed.clone())]);
+        all = all.route(path, router.options(options));
+    }
+    all.fallback(|| std::future::ready(Error::NotFound))
+}
+
+async fn handle(node: Arc<Node>, route: &'static Route, request: Request) -> Response {
+    let outcome = match call(node, route, request).await {
+        Ok(call) => {
+            let answer = tokio::task::spawn_blocking(move || (route.answer)(&call)).await;
+            answer.unwrap_or_else(|_| Err(Error::Unavailable("the request could not be completed".into())))
+        }
+        Err(error) => Err(error),
+    };
+    outcome.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
+}
+
+/// Checks who asks, and reads what is asked.
+async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, Error> {
+    let (mut parts, body) = request.into_parts();
+    let user = match route.level {
+        Level::Anyone => None,
+        level => {
+            let user = log_in(&node, &parts)?;
+            level.check(&user.tags)?;
+            Some(user)
+        }
+    };
+    let body = axum::body::to_bytes(body, node.body_bytes_max).await;
+    let body = body.map_err(|_| Error::BadRequest("Exceeded HTTP request body size limit".into()))?;
+    let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;
+    let parameters = parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let query = parse_query(parts.uri.query().unwrap_or_default());
+    Ok(Call { node, user, parameters, query, headers: parts.headers, body, runtime: Handle::current() })
+}
+
+fn log_in(node: &Node, parts: &Parts) -> Result<crate::auth::User, Error> {
+    let (user, password) = access::credentials(&parts.headers).ok_or(Error::NotLoggedIn)?;
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    // Over a socket for both, IPv4 peers have addresses within IPv6.
+    let is_loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    Ok(node.broker.log_in(&user, &password, is_loopback)?)
+}
+
+/// The pairs of a query, decoded as forms are.
+fn parse_query(query: &str) -> Query {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key), decode(value))
+    });
+    Query::new(pairs.collect())
+}
+
+#[cfg(test)]
+mod tests;

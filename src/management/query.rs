@@ -1,0 +1,280 @@
+//! The query of a request, and what it asks of a list: filter, sort, page, columns. PURE.
+//!
+//! Rows are rendered to JSON as late as possible: without `sort`, only those of the page that is asked for.
+
+use super::error::Error;
+use regex::{Regex, RegexBuilder};
+use serde_json::{Map, Value, json};
+use std::cmp::Ordering;
+
+/// Rows of a page when the size is not given.
+const PAGE_SIZE_DEFAULT: usize = 100;
+/// The most rows of a page.
+const PAGE_SIZE_MAX: usize = 500;
+
+/// A request's query, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn new(pairs: Vec<(String, String)>) -> Query {
+        Query(pairs)
+    }
+
+    /// The first value of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the value of that name is `true`.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// A whole number, none where it is not given.
+    fn number(&self, name: &str) -> Result<Option<usize>, Error> {
+        let parse = |text: &str| text.parse().map_err(|_| invalid());
+        self.get(name).map(parse).transpose()
+    }
+}
+
+fn invalid() -> Error {
+    Error::BadRequest("Pagination parameters are invalid".into())
+}
+
+/// Answers a list as the query asks: a page, if it names one, else all of it.
+///
+/// `rows` are in the order that the list has by itself; `name` is what the filter looks at.
+pub(super) fn list<R>(
+    query: &Query,
+    rows: Vec<R>,
+    name: impl Fn(&R) -> &str,
+    render: impl Fn(&R) -> Value,
+) -> Result<Value, Error> {
+    let page = Page::from_query(query)?;
+    let total = rows.len();
+    let kept: Vec<R> = match page.as_ref().and_then(|page| page.filter.as_ref()) {
+        Some(filter) => rows.into_iter().filter(|row| filter.keeps(name(row))).collect(),
+        None => rows,
+    };
+    let filtered = kept.len();
+    let range = page.as_ref().map_or(Ok(0..filtered), |page| page.range(filtered))?;
+    let items: Vec<Value> = match query.get("sort").filter(|key| !key.is_empty()) {
+        Some(key) => {
+            let mut all: Vec<Value> = kept.iter().map(&render).collect();
+            all.sort_by(|left, right| compare(at(left, key), at(right, key)));
+            if query.is_true("sort_reverse") {
+                all.reverse();
+            }
+            all.drain(range).collect()
+        }
+        None => kept[range].iter().map(&render).collect(),
+    };
+    let items: Vec<Value> = items.into_iter().map(|item| columns(query, item)).collect();
+    let Some(page) = page else { return Ok(Value::Array(items)) };
+    Ok(json!({
+        "total_count": total,
+        "filtered_count": filtered,
+        "item_count": items.len(),
+        "page": page.number,
+        "page_size": page.size,
+        "page_count": filtered.div_ceil(page.size).max(1),
+        "items": items,
+    }))
+}
+
+/// The object with those fields that the query's `columns` name, all of them where there are none.
+pub(super) fn columns(query: &Query, object: Value) -> Value {
+    let Some(columns) = query.get("columns").filter(|columns| !columns.is_empty()) else { return object };
+    let mut chosen = Value::Object(Map::new());
+    for column in columns.split(',') {
+        copy(&object, &mut chosen, column);
+    }
+    chosen
+}
+
+/// Copies what stands under a dotted path, with the objects around it; lists are gone through item by item.
+fn copy(from: &Value, into: &mut Value, path: &str) {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let (Some(value), Value::Object(into)) = (from.get(key), into) else { return };
+    match (rest, value) {
+        (None, _) => {
+            into.insert(key.to_owned(), value.clone());
+        }
+        (Some(rest), Value::Object(_)) => {
+            copy(value, into.entry(key).or_insert_with(|| json!({})), rest);
+        }
+        (Some(rest), Value::Array(items)) => {
+            let empty = || Value::Array(vec![json!({}); items.len()]);
+            if let Value::Array(targets) = into.entry(key).or_insert_with(empty) {
+                items.iter().zip(targets).for_each(|(item, target)| copy(item, target, rest));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A page that a query asks for.
+struct Page {
+    number: usize,
+    size: usize,
+    filter: Option<Filter>,
+}
+
+impl Page {
+    fn from_query(query: &Query) -> Result<Option<Page>, Error> {
+        let Some(number) = query.number("page")? else { return Ok(None) };
+        let size = query.number("page_size")?.unwrap_or(PAGE_SIZE_DEFAULT);
+        if number == 0 || size == 0 || size > PAGE_SIZE_MAX {
+            return Err(Error::InvalidPage { page: number, size });
+        }
+        let filter = match query.get("name").filter(|name| !name.is_empty()) {
+            None => None,
+            Some(name) if query.is_true("use_regex") => {
+                let regex = RegexBuilder::new(name).case_insensitive(true).build();
+                Some(Filter::Regex(regex.map_err(|_| invalid())?))
+            }
+            Some(name) => Some(Filter::Part(name.to_lowercase())),
+        };
+        Ok(Some(Page { number, size, filter }))
+    }
+
+    /// The rows of the page in a list of this length.
+    fn range(&self, length: usize) -> Result<std::ops::Range<usize>, Error> {
+        let start = (self.number - 1).saturating_mul(self.size);
+        if start > length {
+            return Err(Error::PageOutOfRange { page: self.number, size: self.size, length });
+        }
+        Ok(start..length.min(start + self.size))
+    }
+}
+
+/// Which names are kept; neither way minds upper and lower case.
+enum Filter {
+    Regex(Regex),
+    Part(String),
+}
+
+impl Filter {
+    fn keeps(&self, name: &str) -> bool {
+        match self {
+            Filter::Regex(regex) => regex.is_match(name),
+            Filter::Part(part) => name.to_lowercase().contains(part),
+        }
+    }
+}
+
+/// The value under a dotted path, or null.
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |value, key| &value[key])
+}
+
+/// An order over all values: by kind, then by value.
+fn compare(left: &Value, right: &Value) -> Ordering {
+    let rank = |value: &Value| match value {
+        Value::Null => 0,
+        Value::Number(_) => 1,
+        Value::Bool(_) => 2,
+        Value::Object(_) => 3,
+        Value::Array(_) => 4,
+        Value::String(_) => 5,
+    };
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            let (left, right) = (left.as_f64().unwrap_or(0.0), right.as_f64().unwrap_or(0.0));
+            left.total_cmp(&right)
+        }
+        (Value::String(left), Value::String(right)) => left.cmp(right),
+        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
+        (left, right) => rank(left).cmp(&rank(right)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 5] = ["alpha", "Beta", "beta.2", "gamma", "x"];
+
+    fn query(text: &str) -> Query {
+        let pair = |pair: &str| pair.split_once('=').map(|(key, value)| (key.into(), value.into()));
+        Query::new(text.split('&').filter_map(pair).collect())
+    }
+
+    fn ask(text: &str) -> Result<Value, Error> {
+        let render =
+            |name: &&str| json!({"name": name, "length": name.len(), "nested": {"half": name.len() / 2}});
+        list(&query(text), NAMES.to_vec(), |name| name, render)
+    }
+
+    fn names(answer: &Value) -> Vec<&str> {
+        let items = answer.as_array().or_else(|| answer["items"].as_array()).unwrap();
+        items.iter().map(|item| item["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn without_a_page_the_list_is_bare_and_whole() {
+        assert_eq!(names(&ask("").unwrap()), NAMES);
+        assert_eq!(names(&ask("name=alpha").unwrap()), NAMES, "RabbitMQ filters pages only");
+    }
+
+    #[test]
+    fn a_page_has_its_rows_and_the_counts() {
+        assert_eq!(
+            ask("page=2&page_size=2&columns=name").unwrap(),
+            json!({
+                "total_count": 5, "filtered_count": 5, "item_count": 2, "page": 2, "page_size": 2, "page_count": 3,
+                "items": [{"name": "beta.2"}, {"name": "gamma"}],
+            })
+        );
+        assert_eq!(ask("page=1").unwrap()["page_size"], json!(100));
+    }
+
+    #[test]
+    fn names_are_filtered_by_a_part_or_a_regular_expression() {
+        let answer = ask("page=1&name=BETA").unwrap();
+        assert_eq!(names(&answer), ["Beta", "beta.2"]);
+        assert_eq!((&answer["total_count"], &answer["filtered_count"]), (&json!(5), &json!(2)));
+        assert_eq!(names(&ask("page=1&name=^beta$&use_regex=true&pagination=false").unwrap()), ["Beta"]);
+        assert_eq!(names(&ask("page=1&name=beta.2&use_regex=false").unwrap()), ["beta.2"]);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_a_dotted_path_before_they_are_cut_into_pages() {
+        assert_eq!(
+            names(&ask("sort=nested.half&sort_reverse=true&page=1&page_size=2").unwrap()),
+            ["beta.2", "gamma"]
+        );
+        assert_eq!(names(&ask("sort=length").unwrap()), ["x", "Beta", "alpha", "gamma", "beta.2"]);
+        assert_eq!(names(&ask("sort=nothing").unwrap()), NAMES);
+    }
+
+    #[test]
+    fn columns_keep_their_nesting_and_go_into_lists() {
+        let object = json!({"a": {"b": 1, "c": 2}, "l": [{"x": 1, "y": 2}, {"x": 3}], "n": null});
+        for (text, expected) in [
+            ("a.b", json!({"a": {"b": 1}})),
+            ("a.b,a.c,n", json!({"a": {"b": 1, "c": 2}, "n": null})),
+            ("l.x", json!({"l": [{"x": 1}, {"x": 3}]})),
+            ("a.z", json!({"a": {}})),
+            ("z", json!({})),
+        ] {
+            assert_eq!(columns(&query(&format!("columns={text}")), object.clone()), expected, "{text}");
+        }
+        assert_eq!(columns(&query(""), object.clone()), object);
+    }
+
+    #[test]
+    fn bad_pages_are_refused_as_rabbitmq_refuses_them() {
+        for (text, reason) in [
+            ("page=9&page_size=2", "Page out of range, page: 9 page size: 2, len: 5"),
+            ("page=1&page_size=501", "Invalid pagination parameters: page number 1, page size 501"),
+            ("page=0", "Invalid pagination parameters: page number 0, page size 100"),
+            ("page=a", "Pagination parameters are invalid"),
+            ("page=1&name=[&use_regex=true", "Pagination parameters are invalid"),
+        ] {
+            assert_eq!(ask(text).unwrap_err().to_string(), reason);
+        }
+        assert_eq!(names(&ask("page=1&name=nobody").unwrap()), [""; 0]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Bindings.
+
+use super::{exchanges, queues};
+use crate::broker::Vhost;
+use crate::definition::{Binding, Destination};
+use crate::management::{Answer, Call, error::Error, view};
+use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A binding with its vhost.
+type Row = (VhostName, Arc<Binding>);
+
+/// All bindings, those of the default exchange included: every queue has one with its name for a key.
+pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
+    let mut rows = Vec::new();
+    for vhost in call.vhosts()? {
+        let topology = vhost.topology();
+        let mut own: Vec<Arc<Binding>> = topology.bindings().cloned().collect();
+        own.extend(topology.queues().map(|queue| of_default_exchange(&queue.name)));
+        drop(topology);
+        rows.extend(in_order(&vhost, own));
+    }
+    answer(call, rows)
+}
+
+pub(in crate::management) fn list_of_queue(call: &Call) -> Result<Answer, Error> {
+    let (vhost, queue) = (call.vhost()?, queues::find(call)?);
+    let mut bindings = to(&vhost, &Destination::Queue(queue.name.clone()));
+    bindings.push(of_default_exchange(&queue.name));
+    answer(call, in_order(&vhost, bindings))
+}
+
+/// Bindings that leave the exchange.
+pub(in crate::management) fn list_from(call: &Call) -> Result<Answer, Error> {
+    let (vhost, name) = existing_exchange(call)?;
+    let topology = vhost.topology();
+    let bindings: Vec<Arc<Binding>> = if name.is_empty() {
+        topology.queues().map(|queue| of_default_exchange(&queue.name)).collect()
+    } else {
+        topology.bindings_from(name.as_str()).cloned().collect()
+    };
+    drop(topology);
+    answer(call, in_order(&vhost, bindings))
+}
+
+/// Bindings that lead to the exchange.
+pub(in crate::management) fn list_to(call: &Call) -> Result<Answer, Error> {
+    let (vhost, name) = existing_exchange(call)?;
+    answer(call, in_order(&vhost, to(&vhost, &Destination::Exchange(name))))
+}
+
+fn existing_exchange(call: &Call) -> Result<(Arc<Vhost>, ExchangeName), Error> {
+    let (vhost, name) = (call.vhost()?, exchanges::name(call, "exchange"));
+    let is_there = vhost.topology().exchange(name.as_str()).is_some();
+    if is_there { Ok((vhost, name)) } else { Err(Error::NotFound) }
+}
+
+/// Bindings with the source and the destination of the path.
+pub(in crate::management) fn list_between(call: &Call) -> Result<Answer, Error> {
+    let vhost = call.vhost()?;
+    let bindings = between(call, &vhost)?;
+    answer(call, in_order(&vhost, bindings))
+}
+
+pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
+    let vhost = call.vhost()?;
+    let binding = find(call, &vhost)?;
+    call.object(view::binding::render(&vhost.name, &binding))
+}
+
+pub(in crate::management) fn create(call: &Call) -> Result<Answer, Error> {
+    let session = call.session()?;
+    let body = call.body()?;
+    let key = BindingKey::checked(body.text("routing_key")?.unwrap_or_default());
+    let binding = Binding {
+        source: exchanges::name(call, "source"),
+        destination: destination(call)?,
+        key: key.map_err(|error| Error::BadRequest(error.to_string()))?,
+        arguments: body.arguments("arguments")?,
+    };
+    let location = view::binding::location(&binding);
+    call.settled(call.node.broker.bind(&session, binding)?)?;
+    Ok(Answer::Created(Some(location)))
+}
+
+pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
+    let session = call.session()?;
+    let binding = find(call, &session.vhost)?;
+    call.settled(call.node.broker.unbind(&session, &binding)?)?;
+    Ok(Answer::Done)
+}
+
+/// The binding that the path names.
+fn find(call: &Call, vhost: &Vhost) -> Result<Arc<Binding>, Error> {
+    let key = call.parameter("key");
+    let mut bindings = between(call, vhost)?;
+    // An exact match counts more than one that was escaped once too little.
+    bindings.sort_by_key(|binding| view::binding::properties_key(binding) != key);
+    bindings.into_iter().find(|binding| view::binding::is_meant(key, binding)).ok_or(Error::NotFound)
+}
+
+fn between(call: &Call, vhost: &Vhost) -> Result<Vec<Arc<Binding>>, Error> {
+    let (source, destination) = (exchanges::name(call, "source"), destination(call)?);
+    if !source.is_empty() {
+        let mut bindings = to(vhost, &destination);
+        bindings.retain(|binding| binding.source == source);
+        return Ok(bindings);
+    }
+    let queue = match &destination {
+        Destination::Queue(name) => vhost.topology().queue(name.as_str()).cloned(),
+        Destination::Exchange(_) => None,
+    };
+    Ok(queue.iter().map(|queue| of_default_exchange(&queue.name)).collect())
+}
+
+/// The destination of the path: `q` or `e`, and a name.
+fn destination(call: &Call) -> Result<Destination, Error> {
+    match call.parameter("kind") {
+        "q" => Ok(Destination::Queue(call.parameter("destination").into())),
+        "e" => Ok(Destination::Exchange(exchanges::name(call, "destination"))),
+        _ => Err(Error::NotFound),
+    }
+}
+
+fn to(vhost: &Vhost, destination: &Destination) -> Vec<Arc<Binding>> {
+    vhost.topology().bindings_to(destination).cloned().collect()
+}
+
+/// The binding that nobody made and nobody can remove.
+fn of_default_exchange(queue: &QueueName) -> Arc<Binding> {
+    Arc::new(Binding {
+        source: "".into(),
+        destination: Destination::Queue(queue.clone()),
+        key: queue.as_str().into(),
+        arguments: Default::default(),
+    })
+}
+
+fn in_order(vhost: &Vhost, mut bindings: Vec<Arc<Binding>>) -> Vec<Row> {
+    bindings.sort_by(|left, right| {
+        (&left.source, &left.destination, &left.key).cmp(&(&right.source, &right.destination, &right.key))
+    });
+    bindings.into_iter().map(|binding| (vhost.name.clone(), binding)).collect()
+}
+
+fn answer(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
+    let render = |(vhost, binding): &Row| -> Value { view::binding::render(vhost, binding) };
+    call.list(rows, |(_, binding)| binding.source.as_str(), render)
+}

@@ -1,0 +1,84 @@
+//! Users.
+
+use crate::broker::{self, admin::NewPassword};
+use crate::definition::User;
+use crate::management::{Answer, Call, body::Body, error::Error, view};
+use crate::name::UserName;
+use serde_json::{Value, json};
+use std::{collections::HashSet, sync::Arc};
+
+pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
+    render_all(call, call.node.broker.users.users())
+}
+
+/// Users who may enter no vhost.
+pub(in crate::management) fn list_without_permissions(call: &Call) -> Result<Answer, Error> {
+    let users = &call.node.broker.users;
+    let granted: HashSet<UserName> = users.grants().into_iter().map(|grant| grant.user).collect();
+    render_all(call, users.users().into_iter().filter(|(name, _)| !granted.contains(name)).collect())
+}
+
+fn render_all(call: &Call, mut users: Vec<(UserName, Arc<User>)>) -> Result<Answer, Error> {
+    users.sort_by(|(left, _), (right, _)| left.cmp(right));
+    call.list(users, |(name, _)| name.as_str(), |(name, user)| view::user::render(name.as_str(), user))
+}
+
+pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
+    let name = call.parameter("user");
+    let user = call.node.broker.users.user(name).ok_or(Error::NotFound)?;
+    call.object(view::user::render(name, &user))
+}
+
+/// Adds a user or replaces it: whoever sends neither password nor hash takes the password away.
+pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
+    let body = call.body()?;
+    let tags = body.tags("tags")?.ok_or_else(|| Error::BadRequest("tags_not_present".into()))?;
+    let password = new_password(&body)?;
+    let put = call.node.broker.put_user(&call.parameter("user").into(), password, tags)?;
+    Ok(Answer::put(call.settled(put)?))
+}
+
+fn new_password(body: &Body) -> Result<NewPassword, Error> {
+    match (body.text("password")?, body.text("password_hash")?) {
+        (Some(_), Some(_)) => Err(Error::BadRequest("both_password_and_password_hash_are_provided".into())),
+        (Some(""), None) | (None, Some("") | None) => Ok(NewPassword::Nothing),
+        (Some(password), None) => Ok(NewPassword::Plain(password.as_bytes().to_vec())),
+        (None, Some(hash)) => {
+            let algorithm =
+                body.text("hashing_algorithm")?.unwrap_or(crate::auth::password::DEFAULT_ALGORITHM);
+            Ok(NewPassword::Hash { hash: hash.into(), algorithm: algorithm.into() })
+        }
+    }
+}
+
+pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
+    delete_one(call, call.parameter("user"))?;
+    Ok(Answer::Done)
+}
+
+/// Deletes all users that the body names; those that are not there are gone already.
+pub(in crate::management) fn delete_many(call: &Call) -> Result<Answer, Error> {
+    let body = call.body()?;
+    body.require(&["users"])?;
+    for name in body.tags("users")?.unwrap_or_default() {
+        match delete_one(call, &name) {
+            Err(Error::NotFound) => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(Answer::Done)
+}
+
+fn delete_one(call: &Call, name: &str) -> Result<(), Error> {
+    match call.node.broker.delete_user(&name.into()) {
+        Err(broker::Error::NoUser(_)) => Err(Error::NotFound),
+        outcome => call.settled(outcome?),
+    }
+}
+
+pub(in crate::management) fn whoami(call: &Call) -> Result<Answer, Error> {
+    let user = call.user()?;
+    let tags: Vec<&str> = user.tags.iter().collect();
+    let whoami: Value = json!({ "name": user.name.as_str(), "tags": tags, "is_internal_user": true });
+    call.object(whoami)
+}

@@ -1,0 +1,57 @@
+//! Vhosts.
+
+use crate::broker::Vhost;
+use crate::definition::{self, Permissions};
+use crate::management::{Answer, Call, error::Error, view, view::vhost::Depth};
+use crate::name::VhostName;
+use crate::outbox::Wakes;
+use serde_json::Value;
+
+pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
+    call.list(call.vhosts()?, |vhost| vhost.name.as_str(), |vhost| render(call, vhost))
+}
+
+pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
+    let vhost = call.vhost()?;
+    call.object(render(call, &vhost))
+}
+
+/// Adds a vhost or changes what the body names of it. As in RabbitMQ, who adds one may do everything in it.
+pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
+    let broker = &call.node.broker;
+    let name = VhostName::new(call.parameter("vhost"));
+    let body = call.body()?;
+    let current = broker.vhost(&name).map(|vhost| vhost.definition.read().clone()).unwrap_or_default();
+    let definition = definition::Vhost {
+        description: body.text("description")?.map_or(current.description, str::to_owned),
+        tags: body.tags("tags")?.unwrap_or(current.tags),
+        default_queue_type: body
+            .text("default_queue_type")?
+            .map(str::to_owned)
+            .or(current.default_queue_type),
+    };
+    let is_new = call.settled(broker.put_vhost(&name, definition)?)?;
+    if is_new {
+        let all = || ".*".to_owned();
+        let everything = Permissions { configure: all(), write: all(), read: all() };
+        call.settled(broker.set_permissions(&name, &call.user()?.name, everything)?)?;
+    }
+    Ok(Answer::put(is_new))
+}
+
+pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
+    let mut wakes = Wakes::default();
+    let name = VhostName::new(call.parameter("vhost"));
+    call.node.broker.vhost(&name).ok_or(Error::NotFound)?;
+    let deleted = call.node.broker.delete_vhost(&name, &mut wakes)?;
+    drop(wakes);
+    call.settled(deleted)?;
+    Ok(Answer::Done)
+}
+
+fn render(call: &Call, vhost: &Vhost) -> Value {
+    let queues: Vec<_> = vhost.topology().queues().cloned().collect();
+    let mut depth = Depth::default();
+    queues.iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));
+    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, &call.node.broker.node)
+}

@@ -1,0 +1,133 @@
+//! Arguments and headers: field tables as JSON and back. PURE.
+
+use crate::{
+    arguments::{DEPTH_MAX, LongString, ShortString, Table, Value as Field},
+    management::error::Error,
+};
+use serde_json::{Map, Value, json};
+
+/// A table as a JSON object.
+///
+/// What JSON cannot say is said as well as it can: bytes that are no UTF-8 are replaced, numbers that are none are null.
+pub(in crate::management) fn from_table(table: &Table) -> Value {
+    let fields = table.inner().iter().map(|(key, field)| (key.as_str().to_owned(), from_field(field)));
+    Value::Object(fields.collect())
+}
+
+/// A field as JSON.
+pub(in crate::management) fn from_field(field: &Field) -> Value {
+    match field {
+        Field::Boolean(value) => json!(value),
+        Field::ShortShortInt(value) => json!(value),
+        Field::ShortShortUInt(value) => json!(value),
+        Field::ShortInt(value) => json!(value),
+        Field::ShortUInt(value) => json!(value),
+        Field::LongInt(value) => json!(value),
+        Field::LongUInt(value) => json!(value),
+        Field::LongLongInt(value) => json!(value),
+        Field::Timestamp(value) => json!(value),
+        Field::Float(value) => json!(value),
+        Field::Double(value) => json!(value),
+        Field::DecimalValue(value) => json!(f64::from(value.value) / 10f64.powi(i32::from(value.scale))),
+        Field::ShortString(value) => json!(value.as_str()),
+        Field::LongString(value) => json!(String::from_utf8_lossy(value.as_bytes())),
+        Field::ByteArray(value) => json!(String::from_utf8_lossy(value.as_slice())),
+        Field::FieldArray(values) => values.as_slice().iter().map(from_field).collect(),
+        Field::FieldTable(table) => from_table(table),
+        Field::Void => Value::Null,
+    }
+}
+
+/// A JSON object as a table, with the types that RabbitMQ gives: `long`, `double`, `bool`, `longstr`.
+///
+/// # Errors
+/// 400 for keys above 255 bytes, numbers beyond 64 bits, and nesting deeper than tables may have.
+pub(in crate::management) fn to_table(object: &Map<String, Value>) -> Result<Table, Error> {
+    table_at(object, 1)
+}
+
+fn table_at(object: &Map<String, Value>, depth: usize) -> Result<Table, Error> {
+    if depth > DEPTH_MAX {
+        return Err(too_deep());
+    }
+    let mut table = Table::default();
+    for (key, value) in object {
+        let name = ShortString::try_new(key.as_str());
+        let name = name.map_err(|_| Error::BadRequest("a key is longer than 255 bytes".into()))?;
+        table.insert(name, field_at(value, depth)?);
+    }
+    Ok(table)
+}
+
+fn field_at(value: &Value, depth: usize) -> Result<Field, Error> {
+    Ok(match value {
+        Value::Null => Field::Void,
+        Value::Bool(value) => Field::Boolean(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Field::LongLongInt(integer),
+            (None, Some(double)) if number.is_f64() => Field::Double(double),
+            _ => return Err(Error::BadRequest(format!("{number} is beyond 64 bits"))),
+        },
+        Value::String(text) => Field::LongString(LongString::from(text.as_bytes())),
+        Value::Array(_) if depth >= DEPTH_MAX => return Err(too_deep()),
+        Value::Array(values) => {
+            let fields: Result<Vec<Field>, Error> =
+                values.iter().map(|value| field_at(value, depth + 1)).collect();
+            Field::FieldArray(fields?.into())
+        }
+        Value::Object(fields) => Field::FieldTable(table_at(fields, depth + 1)?),
+    })
+}
+
+fn too_deep() -> Error {
+    Error::BadRequest(format!("nested deeper than {DEPTH_MAX} levels"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn json_becomes_a_table_with_rabbitmqs_types_and_comes_back_as_it_was() {
+        let json = json!({
+            "b": true, "d": 1.5, "l": 60000, "n": -1, "s": "text", "v": null, "a": [1, "x", {"y": false}], "t": {"k": []}
+        });
+        let table = to_table(&object(json.clone())).unwrap();
+        let types = |key| arguments::type_name(arguments::get(&table, key).unwrap());
+        assert_eq!(
+            ["b", "d", "l", "n", "s", "v", "a", "t"].map(types),
+            ["bool", "double", "long", "long", "longstr", "void", "array", "table"]
+        );
+        assert_eq!(from_table(&table), json);
+    }
+
+    #[test]
+    fn every_type_of_field_has_a_json_value() {
+        for (field, expected) in [
+            (Field::ShortShortInt(-1), json!(-1)),
+            (Field::ShortShortUInt(200), json!(200)),
+            (Field::LongUInt(u32::MAX), json!(u32::MAX)),
+            (Field::Timestamp(7), json!(7)),
+            (Field::Float(0.5), json!(0.5)),
+            (Field::Double(f64::NAN), Value::Null),
+            (Field::LongString(LongString::from(&b"a\xff"[..])), json!("a\u{fffd}")),
+            (Field::Void, Value::Null),
+        ] {
+            assert_eq!(from_field(&field), expected);
+        }
+    }
+
+    #[test]
+    fn what_no_table_can_hold_is_refused() {
+        assert!(to_table(&object(json!({ "k".repeat(256): 1 }))).is_err());
+        assert!(to_table(&object(json!({ "k": u64::MAX }))).is_err());
+        let nested = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([value]));
+        assert!(to_table(&object(json!({ "k": nested(DEPTH_MAX - 1) }))).is_ok());
+        assert!(to_table(&object(json!({ "k": nested(DEPTH_MAX) }))).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! Vhosts.
+
+use super::stats;
+use crate::definition::Vhost;
+use serde_json::{Map, Value, json};
+
+/// Messages in some queues, as vhosts, the overview and single queues count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::management) struct Depth {
+    pub(in crate::management) ready: u64,
+    pub(in crate::management) unacked: u64,
+}
+
+impl Depth {
+    /// Adds what other queues hold.
+    pub(in crate::management) fn add(&mut self, other: Depth) {
+        self.ready += other.ready;
+        self.unacked += other.unacked;
+    }
+
+    /// The fields `messages`, `messages_ready` and `messages_unacknowledged` with their details.
+    pub(in crate::management) fn fields(self) -> Map<String, Value> {
+        stats::counters(&[
+            ("messages", self.ready + self.unacked),
+            ("messages_ready", self.ready),
+            ("messages_unacknowledged", self.unacked),
+        ])
+    }
+}
+
+/// A vhost on a node.
+pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, node: &str) -> Value {
+    let default_queue_type = vhost.default_queue_type.as_deref().unwrap_or("classic");
+    let mut object = json!({
+        "name": name,
+        "description": vhost.description,
+        "tags": vhost.tags,
+        "default_queue_type": default_queue_type,
+        "metadata": {
+            "description": vhost.description,
+            "tags": vhost.tags,
+            "default_queue_type": default_queue_type,
+        },
+        "protected_from_deletion": false,
+        "tracing": false,
+        "cluster_state": { node: "running" },
+    });
+    stats::extend(&mut object, depth.fields());
+    object
+}

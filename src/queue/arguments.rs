@@ -1,0 +1,120 @@
+//! The arguments a queue may be declared with: how each is checked, and whether it must be the same when the queue is
+//! declared again. Arguments that are not listed are stored and shown.
+
+use crate::arguments::{self, Table, Value};
+
+/// The longest time an argument may give: ten years, in milliseconds.
+const TIME_MS_MAX: i64 = 315_360_000_000;
+
+/// A known argument.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether declaring again with another value is refused.
+    pub is_compared: bool,
+    /// Why the value is none, in RabbitMQ's words.
+    check: fn(&Value, &Table) -> Result<(), String>,
+}
+
+/// All known arguments.
+pub const ARGUMENTS: &[Argument] = &[
+    compared("x-expires", |value, _| integer(value, 1, TIME_MS_MAX)),
+    compared("x-message-ttl", |value, _| integer(value, 0, TIME_MS_MAX)),
+    compared("x-dead-letter-exchange", |value, _| text(value).map(drop)),
+    compared("x-dead-letter-routing-key", dead_letter_routing_key),
+    compared("x-dead-letter-strategy", |value, _| one_of(value, &["at-most-once", "at-least-once"])),
+    compared("x-max-length", |value, _| integer(value, 0, i64::MAX)),
+    compared("x-max-length-bytes", |value, _| integer(value, 0, i64::MAX)),
+    compared("x-max-priority", |value, _| integer(value, 0, 255)),
+    compared("x-overflow", |value, _| one_of(value, &["drop-head", "reject-publish", "reject-publish-dlx"])),
+    compared("x-single-active-consumer", |value, _| boolean(value)),
+    compared("x-delivery-limit", |value, _| integer(value, i64::MIN, i64::MAX)),
+    compared("x-queue-type", |value, _| text(value).map(drop)),
+    accepted("x-queue-mode", |value, _| one_of(value, &["default", "lazy"])),
+    accepted("x-queue-version", |value, _| integer(value, 1, 2)),
+];
+
+const fn compared(name: &'static str, check: fn(&Value, &Table) -> Result<(), String>) -> Argument {
+    Argument { name, is_compared: true, check }
+}
+
+const fn accepted(name: &'static str, check: fn(&Value, &Table) -> Result<(), String>) -> Argument {
+    Argument { name, is_compared: false, check }
+}
+
+/// Checks all known arguments of a table.
+///
+/// # Errors
+/// The first bad one, and why.
+pub fn check(table: &Table) -> Result<(), (&'static str, String)> {
+    for argument in ARGUMENTS {
+        if let Some(value) = arguments::get(table, argument.name) {
+            (argument.check)(value, table).map_err(|reason| (argument.name, reason))?;
+        }
+    }
+    Ok(())
+}
+
+fn unacceptable(value: &Value) -> String {
+    format!("{{unacceptable_type,{}}}", arguments::type_name(value))
+}
+
+fn integer(value: &Value, least: i64, most: i64) -> Result<(), String> {
+    let number = arguments::as_integer(value).ok_or_else(|| unacceptable(value))?;
+    match number {
+        0 if least > 0 => Err("{value_zero,0}".into()),
+        _ if number < least => Err(format!("{{value_negative,{number}}}")),
+        _ if number > most => Err(format!("{{value_too_large,{number}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    arguments::as_text(value).ok_or_else(|| unacceptable(value))
+}
+
+fn boolean(value: &Value) -> Result<(), String> {
+    if matches!(value, Value::Boolean(_)) { Ok(()) } else { Err(unacceptable(value)) }
+}
+
+fn one_of(value: &Value, names: &[&str]) -> Result<(), String> {
+    let name = text(value)?;
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("{{invalid_value,\"{name}\"}}; expected {}", names.join(" or ")))
+}
+
+fn dead_letter_routing_key(value: &Value, table: &Table) -> Result<(), String> {
+    text(value)?;
+    match arguments::get(table, "x-dead-letter-exchange") {
+        Some(_) => Ok(()),
+        None => Err("routing_key_but_no_dlx_defined".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(name: &str, value: Value) -> Option<String> {
+        let mut table = Table::default();
+        table.insert(name.into(), value);
+        check(&table).err().map(|(_, reason)| reason)
+    }
+
+    #[test]
+    fn values_out_of_range_or_of_another_type_are_named() {
+        assert_eq!(reason("x-expires", Value::LongInt(0)).as_deref(), Some("{value_zero,0}"));
+        assert_eq!(reason("x-message-ttl", Value::LongInt(-1)).as_deref(), Some("{value_negative,-1}"));
+        let long = Value::LongString("soon".into());
+        assert_eq!(reason("x-expires", long).as_deref(), Some("{unacceptable_type,longstr}"));
+        assert_eq!(reason("x-max-priority", Value::LongInt(256)).as_deref(), Some("{value_too_large,256}"));
+        let key = Value::LongString("key".into());
+        let expected = Some("routing_key_but_no_dlx_defined");
+        assert_eq!(reason("x-dead-letter-routing-key", key).as_deref(), expected);
+        assert_eq!(reason("x-overflow", Value::LongString("drop-head".into())), None);
+        assert_eq!(reason("x-whatever", Value::Void), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! A disk that misbehaves, and a disk that is slow.
+
+use super::super::segment::{self, Disk, Files, SegmentFile};
+use super::super::{Error, Options, Store, SyncWaiter, recovery};
+use super::support::{Model, open, options};
+use crate::name::Position;
+use crate::time::Duration;
+use parking_lot::Mutex;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+
+type Hook = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// The real disk with something done before each operation.
+#[derive(Clone)]
+struct Hooked(Arc<Hooks>);
+
+struct Hooks {
+    on_write: Hook,
+    on_sync: Hook,
+    removed: Mutex<mpsc::Sender<PathBuf>>,
+}
+
+impl std::fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+struct HookedFile(Box<dyn SegmentFile>, Hooked);
+
+impl Files for Hooked {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(HookedFile(Disk.create(path)?, self.clone())))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(HookedFile(Disk.open(path)?, self.clone())))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)?;
+        // The test may have seen enough.
+        let _ = self.0.removed.lock().send(path.into());
+        Ok(())
+    }
+}
+
+impl SegmentFile for HookedFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (self.1.0.on_write)()?;
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (self.1.0.on_sync)()?;
+        self.0.sync()
+    }
+}
+
+fn nothing() -> Hook {
+    Box::new(|| Ok(()))
+}
+
+/// Opens a store on a disk with hooks, which are not in force while it opens.
+fn open_hooked(dir: &Path, on_write: Hook, on_sync: Hook) -> (Store, Arc<Model>, mpsc::Receiver<PathBuf>) {
+    let (store, ..) = open(dir);
+    store.close().unwrap();
+    drop(store);
+    let (removed, removals) = mpsc::channel();
+    let is_open = Arc::new(AtomicU64::new(0));
+    let armed = |hook: Hook| {
+        let is_open = is_open.clone();
+        Box::new(move || if is_open.load(SeqCst) == 1 { hook() } else { Ok(()) }) as Hook
+    };
+    let (on_write, on_sync) = (armed(on_write), armed(on_sync));
+    // Nothing is synced unless somebody waits or a file ends.
+    let patient = Options { sync_delay: Duration::from_secs(3600), ..options(dir) };
+    let hooks = Hooks { on_write, on_sync, removed: Mutex::new(removed) };
+    let (store, recovered) = recovery::open(patient, Arc::new(Hooked(Arc::new(hooks)))).unwrap();
+    is_open.store(1, SeqCst);
+    let model = Model::new(&store, &recovered);
+    (store, model, removals)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+struct Tell(mpsc::SyncSender<Position>);
+
+impl SyncWaiter for Tell {
+    fn synced(&self, position: Position) {
+        self.0.send(position).unwrap();
+    }
+}
+
+#[test]
+fn publishers_to_many_queues_share_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (entered, syncs) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let (entered, gate) = (Mutex::new(entered), Mutex::new(gate));
+    let on_sync = move || {
+        entered.lock().send(()).unwrap();
+        // Until the test says go, or has ended.
+        let _ = gate.lock().recv();
+        Ok(())
+    };
+    let (store, model, _) = open_hooked(dir.path(), nothing(), Box::new(on_sync));
+    let before = store.counters().syncs;
+    model.declare(&store, 1);
+    syncs.recv().unwrap();
+    // The first sync is running: all that follows, on many queues, must be done by the second.
+    (2..=200).for_each(|id| _ = model.declare(&store, id));
+    let (sender, confirms) = mpsc::sync_channel(1_000);
+    for id in 1..=200 {
+        let end = model.publish(&store, &[id], b"x");
+        store.notify_when_synced(end, Arc::new(Tell(sender.clone())));
+    }
+    drop(go);
+    for _ in 1..=200 {
+        confirms.recv().unwrap();
+    }
+    // 200 small messages and 200 declarations in files of 4 KiB: a sync for each file, and two for the batches.
+    let files = store.counters().files;
+    assert!(store.counters().syncs - before <= files + 2, "{:?}", store.counters());
+    assert!(files < 20);
+}
+
+#[test]
+fn one_publisher_that_waits_costs_one_sync_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, _) = open_hooked(dir.path(), nothing(), nothing());
+    block_on(store.wait_synced(model.declare(&store, 1))).unwrap();
+    let before = store.counters();
+    for _ in 0..10 {
+        block_on(store.wait_synced(model.publish(&store, &[1], b"x"))).unwrap();
+    }
+    let after = store.counters();
+    assert_eq!((after.syncs - before.syncs, after.records - before.records), (10, 10));
+}
+
+#[test]
+fn settles_alone_force_no_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, _) = open_hooked(dir.path(), nothing(), nothing());
+    block_on(store.wait_synced(model.declare(&store, 1))).unwrap();
+    let before = store.counters().syncs;
+    (0..10).for_each(|_| _ = model.publish(&store, &[1], b"nobody waits"));
+    let end = model.settle(&store, 1, 10);
+    // Somebody else's publish makes them durable.
+    block_on(store.wait_synced(model.publish(&store, &[1], b"x"))).unwrap();
+    assert!(store.synced() >= end);
+    assert_eq!(store.counters().syncs - before, 1);
+}
+
+#[test]
+fn a_file_goes_while_the_broker_runs_once_a_checkpoint_has_its_settles() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, removals) = open_hooked(dir.path(), nothing(), nothing());
+    model.declare(&store, 1);
+    (0..100).for_each(|_| _ = model.publish(&store, &[1], &[7; 100]));
+    model.settle(&store, 1, 100);
+    model.publish(&store, &[1], &[7; 5000]);
+    model.publish(&store, &[1], b"in the next file");
+    let first = removals.recv().unwrap();
+    assert!(!first.exists());
+    assert!(store.counters().checkpoints >= 1);
+}
+
+#[test]
+fn a_file_stays_until_what_freed_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_broken = Arc::new(AtomicU64::new(0));
+    let broken = is_broken.clone();
+    let on_sync = move || match broken.load(SeqCst) {
+        0 => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(5)),
+    };
+    let (store, model, removals) = open_hooked(dir.path(), nothing(), Box::new(on_sync));
+    model.declare(&store, 1);
+    model.declare(&store, 2);
+    model.publish(&store, &[1], b"to be moved");
+    (0..4).for_each(|_| _ = model.publish(&store, &[2], &[0; 5000]));
+    model.settle(&store, 2, 2);
+    block_on(store.wait_synced(model.publish(&store, &[2], b"x"))).unwrap();
+    // The second file is gone, so the first is behind a checkpoint too: only the message keeps it.
+    removals.recv().unwrap();
+    is_broken.store(1, SeqCst);
+    model.transfer(&store, 1, 2);
+    block_on(store.wait_failed());
+    store.close().unwrap_err();
+    assert!(
+        segment::path(&dir.path().join("journal"), 0).exists(),
+        "the transaction may be lost, and its message with it"
+    );
+    assert!(removals.try_recv().is_err());
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_confirmed_and_everybody_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let fails = || Err(io::Error::from_raw_os_error(5));
+    let (store, model, _) = open_hooked(dir.path(), nothing(), Box::new(fails));
+    let before = store.synced();
+    let (sender, confirms) = mpsc::sync_channel(10);
+    let end = model.declare(&store, 1);
+    store.notify_when_synced(end, Arc::new(Tell(sender.clone())));
+    let failed = block_on(store.wait_synced(end)).unwrap_err();
+    assert_eq!(block_on(store.wait_failed()), failed);
+    let later = model.publish(&store, &[1], b"too late");
+    store.notify_when_synced(later, Arc::new(Tell(sender)));
+    assert_eq!(block_on(store.wait_synced(later)), Err(failed.clone()));
+    assert_eq!(confirms.recv(), Err(mpsc::RecvError), "the waiters were dropped, not called");
+    assert_eq!(store.synced(), before);
+    assert!(matches!(store.close(), Err(Error::JournalFailed(error)) if error == failed));
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = AtomicU64::new(2);
+    let (full, waits) = mpsc::channel();
+    let full = Mutex::new(full);
+    let on_write = move || {
+        if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            full.lock().send(()).unwrap();
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    };
+    let (store, model, _) = open_hooked(dir.path(), Box::new(on_write), nothing());
+    let end = model.declare(&store, 1);
+    waits.recv().unwrap();
+    waits.recv().unwrap();
+    block_on(store.wait_synced(end)).unwrap();
+    assert!(!store.counters().is_disk_full);
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).2.definitions.len(), 1);
+}
+
+#[test]
+fn a_store_that_is_closed_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, _) = open(dir.path());
+    store.close().unwrap();
+    store.close().unwrap();
+    let end = model.declare(&store, 1);
+    assert_eq!(&*block_on(store.wait_synced(end)).unwrap_err().reason, "closed");
+}

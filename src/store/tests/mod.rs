@@ -1,0 +1,8 @@
+//! The store's tests beyond single files: the same suite on disk and in memory, restarts, crashes, faults.
+
+mod crash;
+mod faults;
+mod power;
+mod restart;
+mod suite;
+mod support;

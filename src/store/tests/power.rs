@@ -1,0 +1,186 @@
+//! Power cuts: everything written and not synced is lost, at a sync chosen by a seed, while several threads work and
+//! checkpoints are made.
+
+use super::super::segment::{Disk, Files, SegmentFile};
+use super::super::{Store, recovery};
+use super::support::{Dice, Held, Model, message, open, options};
+use crate::name::{Position, QueueId, Sequence};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A disk that keeps what was synced only, and after a number of syncs does nothing more.
+#[derive(Clone, Debug, Default)]
+struct LossyDisk(Arc<Mutex<LossyState>>);
+
+#[derive(Debug, Default)]
+struct LossyState {
+    syncs_left: Option<u64>,
+    written: HashMap<PathBuf, u64>,
+    synced: HashMap<PathBuf, u64>,
+}
+
+impl LossyState {
+    fn check(&self) -> io::Result<()> {
+        if self.syncs_left == Some(0) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+struct LossyFile(Box<dyn SegmentFile>, PathBuf, LossyDisk);
+
+impl LossyDisk {
+    /// Brings the files to what was synced.
+    fn lose(&self) {
+        for (path, &length) in &self.0.lock().synced {
+            if let Ok(file) = fs::File::options().write(true).open(path) {
+                file.set_len(length).unwrap();
+            }
+        }
+    }
+}
+
+impl Files for LossyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.0.lock().check()?;
+        self.0.lock().synced.insert(path.into(), 0);
+        Ok(Box::new(LossyFile(Disk.create(path)?, path.into(), self.clone())))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.0.lock().synced.insert(path.into(), fs::metadata(path)?.len());
+        Ok(Box::new(LossyFile(Disk.open(path)?, path.into(), self.clone())))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.lock().check()?;
+        Disk.remove(path)
+    }
+}
+
+impl SegmentFile for LossyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.2.0.lock();
+        state.check()?;
+        state.written.insert(self.1.clone(), offset + bytes.len() as u64);
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.2.0.lock();
+        if let Some(left) = &mut state.syncs_left {
+            *left = left.saturating_sub(1);
+        }
+        state.check()?;
+        if let Some(&written) = state.written.get(&self.1) {
+            state.synced.insert(self.1.clone(), written);
+        }
+        Ok(())
+    }
+}
+
+/// Moves a message between queues as the broker does: one lock at a time, so that a checkpoint can look in between.
+fn transfer(store: &Store, model: &Model, from: u64, to: u64) {
+    let _hold = store.hold_checkpoints();
+    let taken = model.with(from, |queue| {
+        let sequence = *queue.held.iter().find(|(_, (position, _))| position.is_some())?.0;
+        queue.held.remove_entry(&sequence)
+    });
+    let Some((sequence, (position, body))) = taken else { return };
+    std::thread::yield_now();
+    // The place given out is in the live set from now on, although the message is still on its way.
+    let target = model.with(to, |queue| {
+        let sequence = queue.reserve();
+        queue.held.insert(sequence, (Position::NONE, body.clone()));
+        sequence
+    });
+    std::thread::yield_now();
+    let (message, targets) = (message(&body), [(QueueId(to), target)]);
+    let settled = [(sequence, position)];
+    let (positions, _) = store.append_transaction(&[(&message, &targets)], &[(QueueId(from), &settled)]);
+    std::thread::yield_now();
+    model.with(to, |queue| queue.held.insert(target, (positions[0], body)));
+}
+
+/// What a publisher and a consumer of queue 4 were told before the power went.
+#[derive(Debug, Default)]
+struct Told {
+    confirmed: Vec<Sequence>,
+    settled: Vec<Sequence>,
+}
+
+fn publish_and_settle(store: &Store, model: &Model) -> Told {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut told = Told::default();
+    for round in 0.. {
+        let end = model.publish(store, &[4], &[round as u8; 60]);
+        let newest = model.with(4, |queue| queue.held.last_key_value().map(|(sequence, _)| *sequence));
+        if runtime.block_on(store.wait_synced(end)).is_err() {
+            break;
+        }
+        told.confirmed.extend(newest);
+        if round % 3 > 0 {
+            let oldest = model.with(4, |queue| queue.held.first_key_value().map(|(sequence, _)| *sequence));
+            let end = model.settle(store, 4, 1);
+            // From here on it may be settled, from when it is synced it must be.
+            told.confirmed.retain(|sequence| Some(*sequence) != oldest);
+            if runtime.block_on(store.wait_synced(end)).is_ok() {
+                told.settled.extend(oldest);
+            }
+        }
+    }
+    told
+}
+
+fn cut_power(seed: u64) {
+    const TOKENS: usize = 30;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = LossyDisk::default();
+    let (store, recovered) = recovery::open(options(dir.path()), Arc::new(disk.clone())).unwrap();
+    let model = Model::new(&store, &recovered);
+    (1..=4).for_each(|id| _ = model.declare(&store, id));
+    let mut end = Position::NONE;
+    (0..TOKENS).for_each(|n| end = model.publish(&store, &[1], &[n as u8; 40]));
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.wait_synced(end)).unwrap();
+    disk.0.lock().syncs_left = Some(1 + Dice(seed).roll(120));
+
+    let told = std::thread::scope(|scope| {
+        for thread in 1..=2 {
+            let (store, model) = (&store, &model);
+            scope.spawn(move || {
+                let mut dice = Dice(seed * 7 + thread);
+                while store.failure().borrow().is_none() {
+                    transfer(store, model, 1 + dice.roll(3), 1 + dice.roll(3));
+                }
+            });
+        }
+        publish_and_settle(&store, &model)
+    });
+    store.close().unwrap_err();
+    drop(store);
+    disk.lose();
+
+    let (_store, _, recovered) = open(dir.path());
+    let held = super::support::held(&recovered);
+    let mut tokens: Vec<u8> =
+        (1..=3).flat_map(|id| held[&QueueId(id)].values()).map(|(_, body)| body[0]).collect();
+    tokens.sort_unstable();
+    let all: Vec<u8> = (0..TOKENS as u8).collect();
+    assert_eq!(tokens, all, "seed {seed}: a transaction was seen in part");
+    let noise: &Held = &held[&QueueId(4)];
+    for sequence in told.confirmed {
+        assert!(noise.contains_key(&sequence), "seed {seed}: confirmed {sequence} is lost");
+    }
+    for sequence in told.settled {
+        assert!(!noise.contains_key(&sequence), "seed {seed}: settled {sequence} is back");
+    }
+}
+
+#[test]
+fn a_power_cut_keeps_what_was_confirmed_and_no_half_transaction() {
+    for seed in 0..16 {
+        cut_power(seed);
+    }
+}

@@ -1,0 +1,156 @@
+//! Brokers to test: one Warren in this process that all scenarios share, and Warren processes of their own for tests
+//! that kill them.
+
+use super::raw::HEADER;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use warren::broker::Broker;
+use warren::config::Config;
+use warren::server::Server;
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) amqp: SocketAddr,
+    pub(crate) management: Option<SocketAddr>,
+    pub(crate) is_rabbitmq: bool,
+}
+
+/// The broker all scenarios share: Warren in this process, or the one at `WARREN_TEST_AMQP` and
+/// `WARREN_TEST_MANAGEMENT` (which is RabbitMQ if `WARREN_TEST_RABBITMQ` is set).
+pub(crate) fn shared() -> Target {
+    static SHARED: OnceLock<Target> = OnceLock::new();
+    *SHARED.get_or_init(|| match address("WARREN_TEST_AMQP") {
+        Some(amqp) => Target {
+            amqp,
+            management: address("WARREN_TEST_MANAGEMENT"),
+            is_rabbitmq: std::env::var_os("WARREN_TEST_RABBITMQ").is_some(),
+        },
+        None => start_in_process().0,
+    })
+}
+
+/// An address from the environment.
+pub(crate) fn address(variable: &str) -> Option<SocketAddr> {
+    let value = std::env::var_os(variable)?.into_string().ok()?;
+    Some(value.parse().unwrap_or_else(|e| panic!("{variable}={value}: {e}")))
+}
+
+/// Starts a Warren in this process, on port 0 and a temporary directory, for as long as the process lives. Its broker is
+/// for tests that play the machine running short of something.
+pub(crate) fn start_in_process() -> (Target, Arc<Broker>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // A runtime of its own: it must outlive the test that happens to start it.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let config = Config {
+                data_dir: directory.path().join("data"),
+                amqp_listen: vec![any_port()],
+                management_listen: any_port(),
+                prometheus_listen: any_port(),
+                memory_monitor_interval: Duration::from_secs(3_600),
+                ..Config::default()
+            };
+            let server = Server::start(config).await.expect("Warren starts");
+            let amqp = server.address("amqp").expect("Warren speaks AMQP");
+            let target = Target { amqp, management: server.address("http"), is_rabbitmq: false };
+            sender.send((target, server.broker.clone())).unwrap();
+            server.failed().await
+        });
+    });
+    receiver.recv().expect("Warren starts")
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// A Warren process. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) target: Target,
+}
+
+impl Process {
+    /// Starts the broker on a data directory and waits until it answers.
+    pub(crate) fn start(data: &Path) -> Self {
+        let [amqp, management, prometheus] = free_ports();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.arg("serve").arg("--data-dir").arg(data);
+        command.args(["--listen", &amqp.to_string(), "--management-listen", &management.to_string()]);
+        command.args(["--prometheus-listen", &prometheus.to_string()]);
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(data.with_extension("log")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut process =
+            Self { child, target: Target { amqp, management: Some(management), is_rabbitmq: false } };
+        if !await_answer(amqp, || process.child.try_wait().unwrap().is_none()) {
+            let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
+            panic!("the broker did not start:\n{log}");
+        }
+        process
+    }
+
+    /// Ends it at once, as SIGKILL does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once while others still talk to it.
+    pub(crate) fn kill_now(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    }
+
+    /// Asks it to stop with SIGTERM, waits until it has, and checks that it says 0.
+    pub(crate) fn stop(mut self) {
+        let id = self.child.id().to_string();
+        if self.child.try_wait().unwrap().is_none() {
+            assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        }
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "exit status after SIGTERM");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Ports nobody listens on now.
+pub(crate) fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// Waits until an AMQP broker answers at `address`, at most two minutes and only while `is_alive`.
+pub(crate) fn await_answer(address: SocketAddr, mut is_alive: impl FnMut() -> bool) -> bool {
+    let started = warren::time::now();
+    while started.elapsed() < Duration::from_secs(120) && is_alive() {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let answers = stream.write_all(HEADER).is_ok() && stream.read_exact(&mut [0; 7]).is_ok();
+            if answers {
+                return true;
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    false
+}

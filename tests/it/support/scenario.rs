@@ -1,0 +1,121 @@
+//! A scenario: one behaviour, driven by raw clients, that asserts what Warren answers.
+//!
+//! Each is a test of its own against Warren. The differential test drives the same functions against Warren and against
+//! RabbitMQ without asserting, and compares the transcripts.
+
+use super::broker::{self, Target};
+use super::http;
+use super::raw::{Client, Login, Trace};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A scenario's surroundings. Names that begin with `~` are its own: no other scenario sees them.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) target: Target,
+    pub(crate) trace: Rc<Trace>,
+    clients: Cell<u8>,
+}
+
+/// A scenario's function.
+pub(crate) type Body = fn(&Scenario);
+
+static SCENARIOS: AtomicU32 = AtomicU32::new(0);
+
+impl Scenario {
+    /// A scenario against a broker.
+    pub(crate) fn new(target: Target, is_strict: bool) -> Self {
+        let number = SCENARIOS.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("it{}-{number}-", std::process::id());
+        let is_rabbitmq = target.is_rabbitmq;
+        Self {
+            target,
+            trace: Rc::new(Trace { prefix, is_strict, is_rabbitmq, ..Trace::default() }),
+            clients: Cell::new(0),
+        }
+    }
+
+    /// The same scenario against another broker, or the same one restarted.
+    pub(crate) fn moved(&self, target: Target) -> Self {
+        Self { target, trace: self.trace.clone(), clients: self.clients.clone() }
+    }
+
+    /// A TCP connection.
+    pub(crate) fn socket(&self) -> Client {
+        let number = self.clients.replace(self.clients.get() + 1);
+        let label = if number == 0 { String::new() } else { format!("client {}: ", number + 1) };
+        Client::new(self.target.amqp, self.trace.clone(), label)
+    }
+
+    /// A connection as some user.
+    pub(crate) fn connect(&self, login: &Login) -> Client {
+        let mut client = self.socket();
+        client.handshake(login);
+        client
+    }
+
+    /// A connection as guest to `/` with channel 1 open.
+    pub(crate) fn open(&self) -> Client {
+        self.open_as(&Login::default())
+    }
+
+    /// A connection as some user with channel 1 open.
+    pub(crate) fn open_as(&self, login: &Login) -> Client {
+        let mut client = self.connect(login);
+        client.open_channel(1);
+        client
+    }
+
+    /// A request of the HTTP API, as guest. The scenario's names may stand in path and body.
+    pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> http::Response {
+        let address = self.target.management.expect("the broker has an HTTP API");
+        let expand = |text: &str| text.replace('~', &self.trace.prefix);
+        http::request(address, method, &expand(path), "guest:guest", &expand(body))
+    }
+
+    /// Makes a user whose password is their name, with permissions in `/`: configure, write, read.
+    pub(crate) fn user(&self, user: &str, tags: &str, permissions: Option<[&str; 3]>) {
+        let body = format!(r#"{{"password": "{user}", "tags": "{tags}"}}"#);
+        assert_eq!(self.http("PUT", &format!("/api/users/{user}"), &body).status, 201);
+        if let Some(permissions) = permissions {
+            self.permit(user, "%2F", permissions);
+        }
+    }
+
+    /// Sets a user's permissions in a vhost.
+    pub(crate) fn permit(&self, user: &str, vhost: &str, [configure, write, read]: [&str; 3]) {
+        let body = format!(r#"{{"configure": "{configure}", "write": "{write}", "read": "{read}"}}"#);
+        let status = self.http("PUT", &format!("/api/permissions/{vhost}/{user}"), &body).status;
+        assert!(matches!(status, 201 | 204), "PUT permissions: {status}");
+    }
+
+    /// Makes a vhost in which guest may do everything.
+    pub(crate) fn vhost(&self, vhost: &str) {
+        assert_eq!(self.http("PUT", &format!("/api/vhosts/{vhost}"), "{}").status, 201);
+        self.permit("guest", vhost, [".*", ".*", ".*"]);
+    }
+
+    /// Deletes what the scenario made over the HTTP API.
+    pub(crate) fn forget(&self, paths: &[&str]) {
+        for path in paths {
+            assert_eq!(self.http("DELETE", path, "").status, 204, "DELETE {path}");
+        }
+    }
+}
+
+/// Runs a scenario against the shared Warren, strictly.
+pub(crate) fn run(body: Body) {
+    body(&Scenario::new(broker::shared(), true));
+}
+
+/// Makes a test of each function, and a list of them all for the differential test.
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {
+        mod in_warren {
+            $(#[test] fn $name() { $crate::support::scenario::run(super::$name); })+
+        }
+        pub(crate) const ALL: &[(&str, $crate::support::scenario::Body)] = &[$((stringify!($name), $name)),+];
+    };
+}
+pub(crate) use scenarios;
