@@ -30,10 +30,8 @@ enum Phase {
     TuneOk,
     Open,
     Running,
-    /// We sent `connection.close`; with `deaf` the input cannot be read as frames any more.
-    Closing {
-        deaf: bool,
-    },
+    /// We sent `connection.close` and wait for the answer.
+    Closing,
     Closed,
 }
 
@@ -132,7 +130,7 @@ impl Connection {
                 return self.take_acks();
             }
             match self.phase {
-                Phase::Closed | Phase::Closing { deaf: true } => {
+                Phase::Closed => {
                     *input = &[];
                     return self.take_acks();
                 }
@@ -154,10 +152,9 @@ impl Connection {
                         }
                     }
                     Err(exception) => {
+                        // What follows a broken frame cannot be read as frames: no answer would be found in it.
                         self.close(&exception);
-                        if let Phase::Closing { deaf } = &mut self.phase {
-                            *deaf = true;
-                        }
+                        self.phase = Phase::Closed;
                     }
                 },
             }
@@ -246,7 +243,7 @@ impl Connection {
     /// A frame of a channel while the connection is not open: an error, or noise behind our close.
     fn handle_early(&self, frame: &Frame<'_>) -> Result<Option<Request>, Exception> {
         match self.phase {
-            Phase::Closing { .. } | Phase::Closed => Ok(None),
+            Phase::Closing | Phase::Closed => Ok(None),
             _ => {
                 let text = format!(
                     "{} on channel {} before connection.open",
@@ -261,13 +258,13 @@ impl Connection {
     /// A frame on channel 0: the connection's own methods.
     fn handle_control(&mut self, payload: &Payload<'_>) -> Result<Option<Request>, Exception> {
         let Payload::Method { class, method, payload } = *payload else {
-            if matches!(self.phase, Phase::Closing { .. }) {
+            if matches!(self.phase, Phase::Closing) {
                 return Ok(None);
             }
             let text = format!("expected method frame on channel 0, got {} instead", payload.describe());
             return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
         };
-        if matches!(self.phase, Phase::Closing { .. })
+        if matches!(self.phase, Phase::Closing)
             && !matches!((class, method), id::CONNECTION_CLOSE | id::CONNECTION_CLOSE_OK)
         {
             return Ok(None);
@@ -474,14 +471,14 @@ impl Connection {
 
     /// Sends `connection.close`; everything but the answer is discarded from now on.
     fn close(&mut self, exception: &Exception) {
-        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed) {
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return;
         }
         if self.is_to_be_dropped {
             self.phase = Phase::Closed;
             return;
         }
-        self.phase = Phase::Closing { deaf: false };
+        self.phase = Phase::Closing;
         self.is_blocked = false;
         let close = connection::Close {
             reply_code: exception.code.code(),
@@ -543,6 +540,11 @@ impl Connection {
         }
     }
 
+    /// Whether an alarm is on, before input is handled: a publish behind it must not pass unseen.
+    pub fn set_alarm(&mut self, reason: Option<&'static str>) {
+        self.alarm = reason;
+    }
+
     /// Something that came through the outbox. Returns a delivery whose consumer is gone: it belongs back.
     ///
     /// # Errors
@@ -571,7 +573,7 @@ impl Connection {
                     }
                 }
             }
-            Event::Blocked(reason) => self.alarm = Some(reason),
+            Event::Blocked(reason) => self.set_alarm(Some(reason)),
             Event::Unblocked => {
                 self.alarm = None;
                 if std::mem::take(&mut self.is_blocked) && self.client_properties.has("connection.blocked") {
@@ -610,7 +612,7 @@ impl Connection {
 
     /// Whether we wait for the client's close-ok, or for it to go.
     pub fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing { .. })
+        matches!(self.phase, Phase::Closing)
     }
 
     /// Whether nothing more is said: once the output is written the socket is closed.

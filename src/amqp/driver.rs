@@ -193,6 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Feeds the machine what was read, and answers what it asks.
     async fn handle_input(&mut self) {
+        self.machine.set_alarm(self.broker.alarms.reason());
         loop {
             let mut rest = self.socket.input();
             let before = rest.len();
@@ -280,10 +281,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         info!(connection = %entry.name, user = %entry.user, vhost = %entry.vhost, "connection opened");
         self.entry = Some(entry);
         self.heartbeat = Heartbeat::new(opened.tuned.heartbeat_s, time::now());
-        // An alarm or a deletion of the vhost that came before we were on the list.
-        if let Some(reason) = self.broker.alarms.reason() {
-            self.outbox.push(Event::Blocked(reason));
-        }
     }
 
     fn refresh_figures(&mut self, now: Instant) {

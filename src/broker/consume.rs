@@ -9,6 +9,7 @@ use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
+use crate::queue::arguments::no_integer;
 use crate::queue::classic::Taken;
 use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
 use crate::queue::{Queue, Subscription};
@@ -168,6 +169,6 @@ fn priority(arguments: &Table, resource: &Resource) -> Result<i32, Error> {
     number.ok_or_else(|| Error::InvalidArgument {
         argument: "x-priority",
         resource: resource.clone(),
-        reason: format!("{{unacceptable_type,{}}}", arguments::type_name(value)),
+        reason: no_integer(value),
     })
 }

@@ -11,7 +11,7 @@ use crate::message::{Message, Properties, flag};
 use crate::name::{ExchangeName, Position, QueueId, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -60,8 +60,13 @@ fn unacceptable(value: &Value) -> String {
     format!("{{unacceptable_type,{}}}", arguments::type_name(value))
 }
 
+/// What RabbitMQ says of a value that should be an integer; also for a consumer's priority.
+pub fn no_integer(value: &Value) -> String {
+    format!("\"expected integer, got {}\"", arguments::type_name(value))
+}
+
 fn integer(value: &Value, least: i64, most: i64) -> Result<(), String> {
-    let number = arguments::as_integer(value).ok_or_else(|| unacceptable(value))?;
+    let number = arguments::as_integer(value).ok_or_else(|| no_integer(value))?;
     match number {
         0 if least > 0 => Err("{value_zero,0}".into()),
         _ if number < least => Err(format!("{{value_negative,{number}}}")),
@@ -109,7 +114,7 @@ mod tests {
         assert_eq!(reason("x-expires", Value::LongInt(0)).as_deref(), Some("{value_zero,0}"));
         assert_eq!(reason("x-message-ttl", Value::LongInt(-1)).as_deref(), Some("{value_negative,-1}"));
         let long = Value::LongString("soon".into());
-        assert_eq!(reason("x-expires", long).as_deref(), Some("{unacceptable_type,longstr}"));
+        assert_eq!(reason("x-expires", long).as_deref(), Some("\"expected integer, got longstr\""));
         assert_eq!(reason("x-max-priority", Value::LongInt(256)).as_deref(), Some("{value_too_large,256}"));
         let key = Value::LongString("key".into());
         let expected = Some("routing_key_but_no_dlx_defined");

@@ -27,7 +27,9 @@ fn a_publisher_is_blocked_until_the_alarm_clears() {
         seen.push(c.receive("connection.blocked").text);
     }
     broker.set_alarm(Resource::Memory, false);
-    while !seen.iter().any(|line| line == "0 connection.unblocked") || !seen.iter().any(|line| is_ack_of_2(line)) {
+    while !seen.iter().any(|line| line == "0 connection.unblocked")
+        || !seen.iter().any(|line| is_ack_of_2(line))
+    {
         seen.push(c.receive("connection.unblocked and confirms").text);
     }
     c.expect_messages(1, "~q", &["one", "two"]);

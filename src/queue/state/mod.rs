@@ -217,12 +217,13 @@ impl State {
     fn enqueue(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
         // The common case of a queue that keeps up: nothing waits, so the message goes straight through.
         if self.ready.is_empty()
-            && let Some((key, consumer)) = self.consumers.take_next() {
-                let holder =
-                    consumer.acknowledges.then(|| (key, consumer.id, Arc::clone(&consumer.channel_credit)));
-                self.deliver(key, holder, entry, effects);
-                return;
-            }
+            && let Some((key, consumer)) = self.consumers.take_next()
+        {
+            let holder =
+                consumer.acknowledges.then(|| (key, consumer.id, Arc::clone(&consumer.channel_credit)));
+            self.deliver(key, holder, entry, effects);
+            return;
+        }
         self.ready.insert(entry);
         self.dispatch(effects);
     }

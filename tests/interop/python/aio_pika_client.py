@@ -141,7 +141,7 @@ async def exclusive_queue_is_locked():
         await expect_channel_error(
             other, ChannelLockedResource, "cannot obtain exclusive access to locked queue",
             lambda c: c.declare_queue(queue.name, exclusive=True),
-        )  # fmt: skip
+        )
 
 
 async def server_named_queue():

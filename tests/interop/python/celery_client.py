@@ -15,7 +15,7 @@ QUEUE = os.environ["INTEROP_QUEUE"] = unique("tasks")
 WORKER = f"{QUEUE}@localhost"
 
 # Loaded after the name of the queue is settled, because the application reads it.
-from celery_app import new_app  # noqa: E402
+from celery_app import new_app
 
 RESULT_SECONDS = 30
 START_SECONDS = 60

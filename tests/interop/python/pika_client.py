@@ -237,7 +237,7 @@ def header_types():
         content_type="text/plain", content_encoding="utf-8", headers=headers, delivery_mode=2, priority=7,
         correlation_id="correlation", reply_to="reply", expiration="60000", message_id="id", timestamp=1234567890,
         type="type", user_id="guest", app_id="app",
-    )  # fmt: skip
+    )
     with connect() as connection:
         channel = connection.channel()
         queue = exclusive_queue(channel, "headers")

@@ -46,7 +46,8 @@ pub(crate) fn start_in_process() -> (Target, Arc<Broker>) {
     let (sender, receiver) = std::sync::mpsc::channel();
     // A runtime of its own: it must outlive the test that happens to start it.
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let directory = tempfile::tempdir().unwrap();
             let config = Config {
