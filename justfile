@@ -8,7 +8,7 @@ default:
 check:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items
     tests/run --quick
     @if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
         else echo "skipped: cargo-deny is not installed"; fi

@@ -6,6 +6,7 @@
 
 use crate::arguments::{self, Table, TableError};
 use crate::name::ExchangeName;
+use crate::time::Millis;
 
 /// Why bytes are no property list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -203,6 +204,8 @@ pub struct Message {
     pub is_persistent: bool,
     /// The priority property; 0 when absent.
     pub priority: u8,
+    /// When it was published; its time to live counts from then, also after a restart.
+    pub received_at: Millis,
     routing_key_bytes: u8,
     properties_bytes: u32,
     /// Routing key, properties, body: one allocation.
@@ -231,16 +234,24 @@ impl Message {
             exchange,
             is_persistent: parsed.is_persistent(),
             priority: parsed.priority.unwrap_or(0),
+            received_at: Millis::default(),
             routing_key_bytes: routing_key.len() as u8,
             properties_bytes: properties.len() as u32,
             content: content.into_boxed_slice(),
         }
     }
 
+    /// The same message, published at that time.
+    #[must_use]
+    pub fn at(self, received_at: Millis) -> Self {
+        Self { received_at, ..self }
+    }
+
     /// The same message with another property list, which [`Properties::parse`] accepts.
     pub fn with_properties(&self, properties: &[u8]) -> Self {
         let parsed = Properties::parse(properties).unwrap_or_default();
         Self::new(self.exchange.clone(), self.routing_key(), properties, &parsed, &[self.body()])
+            .at(self.received_at)
     }
 
     /// The key it was published with.
@@ -266,6 +277,14 @@ impl Message {
     /// The body.
     pub fn body(&self) -> &[u8] {
         &self.content[self.body_start()..]
+    }
+
+    /// How long the publisher wants it to live, in milliseconds from [`Message::received_at`].
+    pub fn time_to_live_ms(&self) -> Option<u64> {
+        if self.property_flags() & flag::EXPIRATION == 0 {
+            return None;
+        }
+        std::str::from_utf8(self.properties().expiration?).ok()?.parse().ok()
     }
 
     /// What the message occupies in memory, about.

@@ -145,6 +145,8 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
+        let deadlines = Arc::clone(&broker.deadlines);
+        tasks.spawn(async move { deadlines.run().await });
         let mut listening = Vec::new();
         for (protocol, listener) in &bound {
             let address = listener.local_addr().map_err(|source| StartError::Listen {

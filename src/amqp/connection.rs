@@ -8,15 +8,18 @@
 //! (`is_…`), and the end ([`Connection::release_all`]). The driver calls `next_request` until it returns `None`,
 //! answering each request before the next call; then hands over events; then flushes the confirms.
 
+mod control;
+
 use super::channel::{Awaiting, Channel, ChannelFigures, Step};
 use super::exception::{Exception, ReplyCode};
 use super::frame::{self, Frame, Output, Payload};
-use super::handshake::{self, ClientProperties, Credentials, Limits, Tuned};
+use super::handshake::{ClientProperties, Credentials, Limits, Tuned};
 use super::method::{self, channel, connection, id};
 use super::request::{Disposition, Release, Reply, Request, Settle};
 use super::unacked::Delivered;
 use crate::event::{Delivery, Event};
-use crate::name::{ChannelId, Position, VhostName};
+use crate::name::{ChannelId, Position};
+use crate::time::Millis;
 use amq_protocol::protocol::AMQPClass;
 use std::collections::VecDeque;
 
@@ -83,6 +86,8 @@ pub struct Connection {
     is_blocked: bool,
     /// Drop the socket without a word, after a while.
     is_to_be_dropped: bool,
+    /// When the input at hand was received.
+    now: Millis,
     /// Channels whose confirms may have to be flushed.
     confirming: Vec<ChannelId>,
 }
@@ -107,6 +112,7 @@ impl Connection {
             alarm: None,
             is_blocked: false,
             is_to_be_dropped: false,
+            now: Millis::default(),
             confirming: Vec::new(),
         }
     }
@@ -170,43 +176,6 @@ impl Connection {
         Some(Request::Settle(Settle { disposition: Disposition::Ack, deliveries }))
     }
 
-    /// Reads the protocol header; false while it is not all there.
-    fn read_header(&mut self, input: &mut &[u8]) -> bool {
-        let expected = handshake::PROTOCOL_HEADER;
-        let Some(header) = input.first_chunk::<8>() else {
-            // What cannot become a header is answered without waiting for eight bytes.
-            if !input.is_empty() && !expected.starts_with(&input[..input.len().min(4)]) {
-                self.refuse_header(input);
-            }
-            return false;
-        };
-        if !handshake::is_supported(header) {
-            self.refuse_header(input);
-            return false;
-        }
-        *input = &input[8..];
-        self.phase = Phase::StartOk;
-        let start = connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties: handshake::server_properties(&self.cluster_name),
-            mechanisms: handshake::MECHANISMS.into(),
-            locales: "en_US".into(),
-        };
-        self.send(connection::AMQPMethod::Start(start));
-        true
-    }
-
-    fn refuse_header(&mut self, input: &mut &[u8]) {
-        *input = &[];
-        self.output.raw(handshake::PROTOCOL_HEADER);
-        self.phase = Phase::Closed;
-    }
-
-    fn send(&mut self, method: connection::AMQPMethod) {
-        self.output.class(ChannelId(0), &AMQPClass::Connection(method));
-    }
-
     fn handle_frame(&mut self, frame: &Frame<'_>) -> Option<Request> {
         let result = match (frame.channel, frame.payload) {
             (ChannelId(0), Payload::Heartbeat) => Ok(None),
@@ -255,82 +224,6 @@ impl Connection {
         }
     }
 
-    /// A frame on channel 0: the connection's own methods.
-    fn handle_control(&mut self, payload: &Payload<'_>) -> Result<Option<Request>, Exception> {
-        let Payload::Method { class, method, payload } = *payload else {
-            if matches!(self.phase, Phase::Closing) {
-                return Ok(None);
-            }
-            let text = format!("expected method frame on channel 0, got {} instead", payload.describe());
-            return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
-        };
-        if matches!(self.phase, Phase::Closing)
-            && !matches!((class, method), id::CONNECTION_CLOSE | id::CONNECTION_CLOSE_OK)
-        {
-            return Ok(None);
-        }
-        if class != id::CONNECTION {
-            let text = format!("method {class}.{method} on channel 0");
-            return Err(Exception::new(ReplyCode::ChannelError, text));
-        }
-        let AMQPClass::Connection(parsed) = method::parse(payload, class, method)? else { return Ok(None) };
-        self.handle_connection_method(parsed)
-    }
-
-    fn handle_connection_method(
-        &mut self,
-        method: connection::AMQPMethod,
-    ) -> Result<Option<Request>, Exception> {
-        use connection::AMQPMethod as M;
-        match (self.phase, method) {
-            (_, M::Close(_)) => {
-                self.send(M::CloseOk(connection::CloseOk {}));
-                self.phase = Phase::Closed;
-                Ok(None)
-            }
-            (_, M::CloseOk(_)) => {
-                self.phase = Phase::Closed;
-                Ok(None)
-            }
-            (Phase::StartOk, M::StartOk(start_ok)) => self.start_ok(start_ok).map(Some),
-            (Phase::TuneOk, M::TuneOk(tune_ok)) => {
-                self.tuned =
-                    handshake::tune(&self.limits, tune_ok.channel_max, tune_ok.frame_max, tune_ok.heartbeat)?;
-                self.phase = Phase::Open;
-                Ok(None)
-            }
-            (Phase::Open, M::Open(open)) => {
-                self.pending = Some(Pending::Open);
-                Ok(Some(Request::Open(VhostName::new(open.virtual_host.as_str()))))
-            }
-            (Phase::Running, M::UpdateSecret(update)) => {
-                self.pending = Some(Pending::UpdateSecret);
-                Ok(Some(Request::UpdateSecret(update.new_secret.as_bytes().to_vec())))
-            }
-            (Phase::Running, _) => {
-                let text = "unexpected method in connection state running";
-                Err(Exception::new(ReplyCode::ChannelError, text))
-            }
-            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
-        }
-    }
-
-    fn start_ok(&mut self, start_ok: connection::StartOk) -> Result<Request, Exception> {
-        self.client_properties = ClientProperties(start_ok.client_properties);
-        self.mechanism = start_ok.mechanism.as_str().to_owned();
-        let credentials = handshake::credentials(&self.mechanism, start_ok.response.as_bytes());
-        let credentials = credentials.map_err(|exception| self.mind_login_failure(exception))?;
-        self.pending = Some(Pending::Login(credentials.clone()));
-        Ok(Request::Authenticate(credentials))
-    }
-
-    /// A client that does not know `authentication_failure_close` is dropped without a word.
-    fn mind_login_failure(&mut self, exception: Exception) -> Exception {
-        let is_login = exception.code == ReplyCode::AccessRefused;
-        self.is_to_be_dropped = is_login && !self.client_properties.has("authentication_failure_close");
-        exception
-    }
-
     fn handle_on_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
         let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             return self.handle_on_closed_channel(id, payload);
@@ -343,7 +236,7 @@ impl Connection {
                 channel.content.check_idle()?;
                 match (class, method) {
                     id::BASIC_PUBLISH => {
-                        channel.content.begin(&method::parse_publish(bytes)?);
+                        channel.content.begin(self.now, &method::parse_publish(bytes)?);
                         return Ok(None);
                     }
                     id::BASIC_ACK => {
@@ -540,9 +433,11 @@ impl Connection {
         }
     }
 
-    /// Whether an alarm is on, before input is handled: a publish behind it must not pass unseen.
-    pub fn set_alarm(&mut self, reason: Option<&'static str>) {
-        self.alarm = reason;
+    /// The world as it is before input is handled: the time, and whether an alarm is on (a publish behind it must not
+    /// pass unseen).
+    pub fn begin_input(&mut self, now: Millis, alarm: Option<&'static str>) {
+        self.now = now;
+        self.alarm = alarm;
     }
 
     /// Something that came through the outbox. Returns a delivery whose consumer is gone: it belongs back.
@@ -573,7 +468,7 @@ impl Connection {
                     }
                 }
             }
-            Event::Blocked(reason) => self.set_alarm(Some(reason)),
+            Event::Blocked(reason) => self.alarm = Some(reason),
             Event::Unblocked => {
                 self.alarm = None;
                 if std::mem::take(&mut self.is_blocked) && self.client_properties.has("connection.blocked") {

@@ -5,6 +5,7 @@ use super::frame::Payload;
 use super::method::{self, id};
 use crate::message::{Message, Properties};
 use crate::name::ExchangeName;
+use crate::time::Millis;
 use std::sync::Arc;
 
 /// A body that no configuration allows; RabbitMQ's bound.
@@ -41,6 +42,7 @@ pub struct Content {
     delivery_mode: Option<u8>,
     priority: Option<u8>,
     body: Vec<u8>,
+    now: Millis,
 }
 
 impl Default for Content {
@@ -55,6 +57,7 @@ impl Default for Content {
             delivery_mode: None,
             priority: None,
             body: Vec::new(),
+            now: Millis::default(),
         }
     }
 }
@@ -86,8 +89,9 @@ impl Content {
         self.body = Vec::new();
     }
 
-    /// Begins with a `basic.publish`.
-    pub fn begin(&mut self, publish: &method::Publish<'_>) {
+    /// Begins with a `basic.publish`, received at `now`.
+    pub fn begin(&mut self, now: Millis, publish: &method::Publish<'_>) {
+        self.now = now;
         let strip = |byte: &u8| *byte == b'\r' || *byte == b'\n';
         if publish.exchange != self.exchange.as_str().as_bytes() {
             // A name that is not UTF-8 names nothing that could have been declared: it is looked up and not found.
@@ -179,7 +183,8 @@ impl Content {
             ..Properties::default()
         };
         let message =
-            Message::new(self.exchange.clone(), &self.routing_key, &self.properties, &parsed, &[body]);
+            Message::new(self.exchange.clone(), &self.routing_key, &self.properties, &parsed, &[body])
+                .at(self.now);
         Assembled { mandatory: self.mandatory, immediate: self.immediate, message: Arc::new(message) }
     }
 }
@@ -204,12 +209,10 @@ mod tests {
 
     fn begun() -> Content {
         let mut content = Content::default();
-        content.begin(&method::Publish {
-            exchange: b"x",
-            routing_key: b"k",
-            mandatory: true,
-            immediate: false,
-        });
+        content.begin(
+            Millis(7),
+            &method::Publish { exchange: b"x", routing_key: b"k", mandatory: true, immediate: false },
+        );
         content
     }
 

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::name::{ConsumerId, Position};
 use crate::outbox::{Outbox, Wakes};
 use crate::time::{self, Duration, Instant};
-use socket::Socket;
+use socket::{Socket, Wants};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -143,8 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Ok(());
             }
             let may_read = !self.machine.is_blocked() && self.machine.output().len() < OUTPUT_BYTES_MAX;
+            let wants = Wants { to_read: may_read, to_know_when_written: !may_read || self.has_starved };
             let deadline = self.next_deadline();
-            let done = self.socket.wait(self.machine.output(), &self.outbox, may_read, deadline).await?;
+            let done = self.socket.wait(self.machine.output(), &self.outbox, wants, deadline).await?;
             let now = time::now();
             if let Some(heartbeat) = &mut self.heartbeat {
                 if done.received || !may_read {
@@ -193,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Feeds the machine what was read, and answers what it asks.
     async fn handle_input(&mut self) {
-        self.machine.set_alarm(self.broker.alarms.reason());
+        self.machine.begin_input(time::unix_ms(), self.broker.alarms.reason());
         loop {
             let mut rest = self.socket.input();
             let before = rest.len();

@@ -18,6 +18,7 @@ impl From<Error> for Exception {
             Error::Inequivalent { .. }
             | Error::UnknownExchangeType(_)
             | Error::InvalidArgument { .. }
+            | Error::InvalidType { .. }
             | Error::InUse(_)
             | Error::NotEmpty(_)
             | Error::UserId { .. }

@@ -13,7 +13,8 @@ use crate::definition::{self, Binding, Destination};
 use crate::exchange;
 use crate::name::{ConsumerId, ExchangeName, QueueName};
 use crate::outbox::Wakes;
-use crate::queue::{self, Queue};
+use crate::queue::arguments::Fault;
+use crate::queue::{self, NewQueue, Queue};
 use crate::store::RecoveredQueue;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,8 +81,8 @@ impl Broker {
         let alternate = match alternate {
             None => None,
             Some(value) => Some(arguments::as_text(value).map(ExchangeName::new).ok_or_else(|| {
-                let reason = format!("{{unacceptable_type,{}}}", arguments::type_name(value));
-                Error::InvalidArgument { argument: "alternate-exchange", resource: resource.clone(), reason }
+                let (argument, kind) = ("alternate-exchange", arguments::type_name(value));
+                Error::InvalidType { argument, resource: resource.clone(), kind }
             })?),
         };
         let DeclareExchange { name, kind: _, durable, auto_delete, internal, arguments } = declare;
@@ -173,6 +174,9 @@ impl Broker {
         self.counters.queues_declared.fetch_add(1, Ordering::Relaxed);
         if let Some(current) = topology.queue(name.as_str()) {
             check_owner(session, &resource, current)?;
+            if definition.exclusive != current.definition.exclusive {
+                return Err(Error::Locked(resource));
+            }
             check_queue(&resource, &current.definition, &definition)?;
             return Ok(Durable::at_once(declared(current, false)));
         }
@@ -186,7 +190,8 @@ impl Broker {
         }
         let owner = if definition.exclusive { session.connection } else { None };
         let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
-        let queue = Arc::new(Queue::new(vhost, name, definition, owner, self.store.clone(), recovered));
+        let (store, deadlines) = (self.store.clone(), Arc::clone(&self.deadlines));
+        let queue = Queue::new(NewQueue { vhost, name, definition, owner, store, deadlines }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];
         let at = change::make(&session.vhost, &mut topology, &self.store, steps);
@@ -205,21 +210,19 @@ impl Broker {
         declare: DeclareQueue,
     ) -> Result<definition::Queue, Error> {
         let DeclareQueue { durable, exclusive, auto_delete, arguments, .. } = declare;
-        queue::arguments::check(&arguments).map_err(|(argument, reason)| Error::InvalidArgument {
-            argument,
-            resource: resource.clone(),
-            reason,
+        queue::arguments::check(&arguments).map_err(|(argument, fault)| {
+            let resource = resource.clone();
+            match fault {
+                Fault::Value(reason) => Error::InvalidArgument { argument, resource, reason },
+                Fault::Type(kind) => Error::InvalidType { argument, resource, kind },
+            }
         })?;
         let kind = match arguments::get(&arguments, "x-queue-type") {
             None => queue::classic::NAME,
             Some(value) => {
                 let asked = arguments::as_text(value).unwrap_or_default();
                 queue::TYPES.iter().find(|name| **name == asked).copied().ok_or_else(|| {
-                    let reason = format!(
-                        "queue type {} is not available; this node has {}",
-                        arguments::plain(value),
-                        queue::TYPES.join(", ")
-                    );
+                    let reason = format!("\"unsupported queue type '{}'\"", arguments::plain(value));
                     Error::InvalidArgument { argument: "x-queue-type", resource: resource.clone(), reason }
                 })?
             }
@@ -491,9 +494,6 @@ fn check_queue(
 ) -> Result<(), Error> {
     check_flag(resource, "durable", received.durable, current.durable)?;
     check_flag(resource, "auto_delete", received.auto_delete, current.auto_delete)?;
-    if received.exclusive != current.exclusive {
-        return Err(Error::Locked(resource.clone()));
-    }
     let mut compared = queue::arguments::ARGUMENTS.iter().filter(|argument| argument.is_compared);
     compared.try_for_each(|argument| {
         check_argument(resource, argument.name, &received.arguments, &current.arguments)

@@ -54,6 +54,8 @@ pub enum Error {
     UnknownExchangeType(String),
     #[error("invalid arg '{argument}' for {resource}: {reason}")]
     InvalidArgument { argument: &'static str, resource: Resource, reason: String },
+    #[error("invalid type '{kind}' for arg '{argument}' in {resource}")]
+    InvalidType { argument: &'static str, resource: Resource, kind: &'static str },
     #[error("{0} in use")]
     InUse(Resource),
     #[error("{0} not empty")]

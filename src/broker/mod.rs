@@ -26,7 +26,7 @@ pub use topology::Vhost;
 use crate::auth;
 use crate::auth::users::Users;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, VhostName};
-use crate::queue::Queue;
+use crate::queue::{Deadlines, Queue};
 use crate::store::{LiveSet, LiveSets, Store};
 use crate::time::Millis;
 use dashmap::DashMap;
@@ -88,6 +88,8 @@ pub struct Broker {
     pub alarms: alarms::Alarms,
     /// The open connections.
     pub connections: connections::Connections,
+    /// When queues want to be woken; somebody must run it.
+    pub deadlines: Arc<Deadlines>,
     authenticator: auth::Chain,
     vhosts: DashMap<VhostName, Arc<Vhost>>,
     /// Serialises changes of vhosts, users and permissions.

@@ -8,7 +8,7 @@ use crate::auth::{self, password};
 use crate::definition::{self, Change, Definition};
 use crate::exchange;
 use crate::name::{ExchangeName, QueueName, UserName, VhostName};
-use crate::queue::Queue;
+use crate::queue::{NewQueue, Queue};
 use crate::store::{LiveSets, Recovered, RecoveredQueue, Store};
 use crate::time;
 use dashmap::DashMap;
@@ -75,6 +75,7 @@ impl Broker {
             queues: DashMap::new(),
             consumers: DashMap::new(),
             replies: DashMap::new(),
+            deadlines: Arc::default(),
             next_queue_id: AtomicU64::new(next_queue_id.0.max(1)),
             next_consumer_id: AtomicU64::new(1),
             next_connection_id: AtomicU64::new(1),
@@ -137,8 +138,9 @@ impl Broker {
     ) {
         let Some(home) = self.vhost(&vhost) else { return };
         let id = definition.id;
-        let queue = Queue::new(vhost, name.clone(), definition, None, self.store.clone(), recovered);
-        let queue = Arc::new(queue);
+        let (store, deadlines) = (self.store.clone(), Arc::clone(&self.deadlines));
+        let new = NewQueue { vhost, name: name.clone(), definition, owner: None, store, deadlines };
+        let queue = Queue::new(new, recovered);
         home.topology_mut().queues.insert(name, Arc::clone(&queue));
         self.queues.insert(id, queue);
     }

@@ -3,7 +3,9 @@
 //! Whoever holds the lock applies a command and carries out its effects: journal, then outboxes. Lock order: topology →
 //! queue → outbox; never two queues at once. Nothing here waits for the disk.
 
-use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, Refusal, State};
+use super::arguments::Settings;
+use super::deadlines::Deadlines;
+use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::definition;
 use crate::event::{Delivery, Event, Source};
@@ -11,9 +13,10 @@ use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
 use crate::outbox::{Outbox, Room, Wakes};
 use crate::store::{LiveSet, RecoveredQueue, Settled, Store};
+use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The type's name.
 pub const NAME: &str = "classic";
@@ -68,7 +71,7 @@ pub struct Taken {
     pub ready_left: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     state: State,
     /// By [`ConsumerKey`].
@@ -82,6 +85,24 @@ struct Inner {
     is_deleted: bool,
     /// Whether the last checkpoint no longer says what the queue holds.
     is_changed: bool,
+    /// When the queue asked to be woken; [`NEVER`] if it did not.
+    woken_at: Millis,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            state: State::default(),
+            subscriptions: Vec::new(),
+            effects: Vec::new(),
+            settled: Vec::new(),
+            written: BTreeSet::new(),
+            counters: Counters::default(),
+            is_deleted: false,
+            is_changed: false,
+            woken_at: NEVER,
+        }
+    }
 }
 
 /// What carrying out a command's effects left to do.
@@ -103,11 +124,44 @@ pub struct Queue {
     pub definition: definition::Queue,
     /// The connection an exclusive queue belongs to.
     pub owner: Option<crate::name::ConnectionId>,
+    message_ttl_ms: Option<u64>,
     store: Store,
+    deadlines: Arc<Deadlines>,
+    weak: Weak<Queue>,
     inner: Mutex<Inner>,
 }
 
+/// What a queue is made of.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewQueue {
+    pub vhost: VhostName,
+    pub name: QueueName,
+    pub definition: definition::Queue,
+    pub owner: Option<crate::name::ConnectionId>,
+    pub store: Store,
+    pub deadlines: Arc<Deadlines>,
+}
+
+/// When a message expires in a queue with that time to live: the shorter of the queue's and its own counts.
+fn expiry(message_ttl_ms: Option<u64>, message: &Message) -> Millis {
+    let own = message.time_to_live_ms();
+    let ttl = own.into_iter().chain(message_ttl_ms).min();
+    ttl.map_or(NEVER, |ttl| Millis(message.received_at.0.saturating_add(ttl)))
+}
+
 impl Inner {
+    /// The time, where somebody wants to know: most queues have no deadlines, and the clock costs.
+    fn now_for(&self, command: &Command<'_>) -> Millis {
+        let expires = |entry: &Entry| entry.expires_at != NEVER;
+        let is_asked = match command {
+            Command::Enqueue(entry) => expires(entry),
+            Command::Requeue(_) | Command::Expire => true,
+            _ => false,
+        };
+        if is_asked || self.state.next_deadline().is_some() { time::unix_ms() } else { Millis::default() }
+    }
+
     fn count_acks(&mut self, count: usize) {
         self.is_changed = true;
         self.counters.acked += count as u64;
@@ -116,24 +170,56 @@ impl Inner {
 
 impl Queue {
     /// A queue with what recovery found for it; empty when new.
-    pub fn new(
-        vhost: VhostName,
-        name: QueueName,
-        definition: definition::Queue,
-        owner: Option<crate::name::ConnectionId>,
-        store: Store,
-        recovered: RecoveredQueue,
-    ) -> Self {
+    pub fn new(new: NewQueue, recovered: RecoveredQueue) -> Arc<Self> {
+        let definition = &new.definition;
+        let Settings { shape, message_ttl_ms } = Settings::of(&definition.arguments);
         let entries = recovered.messages.into_iter().map(|(sequence, position, message)| Entry {
             sequence,
             position,
             // Nobody wrote down whether it was delivered: as RabbitMQ after a crash, rather a flag too many.
             redelivered: true,
+            expires_at: expiry(message_ttl_ms, &message),
             message,
         });
-        let state = State::recovered(recovered.next_sequence, entries);
+        let state = State::recovered(shape, recovered.next_sequence, entries);
         let inner = Mutex::new(Inner { state, is_changed: true, ..Inner::default() });
-        Self { vhost, name, definition, owner, store, inner }
+        let NewQueue { vhost, name, definition, owner, store, deadlines, .. } = new;
+        let queue = Arc::new_cyclic(|weak| Self {
+            vhost,
+            name,
+            definition,
+            owner,
+            message_ttl_ms,
+            store,
+            deadlines,
+            weak: weak.clone(),
+            inner,
+        });
+        queue.mind_deadline(&mut queue.inner.lock());
+        queue
+    }
+
+    /// A handle that does not keep the queue alive.
+    pub(super) fn weak(&self) -> Weak<Queue> {
+        self.weak.clone()
+    }
+
+    /// Settles what expired; the time the queue asked to be woken at has come.
+    pub(super) fn expire(&self, wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        inner.woken_at = NEVER;
+        if !inner.is_deleted {
+            inner.is_changed = true;
+            self.run(&mut inner, Command::Expire, wakes);
+        }
+    }
+
+    /// Asks to be woken at the next deadline, unless that is to happen earlier anyway.
+    fn mind_deadline(&self, inner: &mut Inner) {
+        if let Some(next) = inner.state.next_deadline().filter(|next| *next < inner.woken_at) {
+            inner.woken_at = next;
+            self.deadlines.add(next, self);
+        }
     }
 
     /// Whether a persistent message here survives a restart.
@@ -153,8 +239,7 @@ impl Queue {
             let appended = self.store.append_publish(message, &[(self.definition.id, sequence)]);
             (position, end) = (appended.position, Some(appended.end));
         }
-        let message = Arc::clone(message);
-        self.enqueue(&mut inner, Entry { sequence, position, redelivered: false, message }, wakes);
+        self.enqueue(&mut inner, sequence, position, message, wakes);
         end
     }
 
@@ -179,11 +264,20 @@ impl Queue {
             self.store.release(&[position]);
             return;
         }
-        let message = Arc::clone(message);
-        self.enqueue(&mut inner, Entry { sequence, position, redelivered: false, message }, wakes);
+        self.enqueue(&mut inner, sequence, position, message, wakes);
     }
 
-    fn enqueue(&self, inner: &mut Inner, entry: Entry, wakes: &mut Wakes) {
+    fn enqueue(
+        &self,
+        inner: &mut Inner,
+        sequence: Sequence,
+        position: Position,
+        message: &Arc<Message>,
+        wakes: &mut Wakes,
+    ) {
+        let expires_at = expiry(self.message_ttl_ms, message);
+        let message = Arc::clone(message);
+        let entry = Entry { sequence, position, redelivered: false, expires_at, message };
         inner.counters.published += 1;
         inner.is_changed = true;
         self.run(inner, Command::Enqueue(entry), wakes);
@@ -207,9 +301,10 @@ impl Queue {
         inner.state.check_subscribe(consumer.exclusive)?;
         // Effects of the same command may deliver: the subscription must be found by its key before.
         inner.effects.clear();
+        let now = time::unix_ms();
         let key = {
             let Inner { state, effects, .. } = &mut *inner;
-            state.apply(Command::Subscribe(consumer), effects);
+            state.apply(now, Command::Subscribe(consumer), effects);
             effects.iter().find_map(|effect| match effect {
                 Effect::Subscribed(key) => Some(*key),
                 _ => None,
@@ -354,9 +449,12 @@ impl Queue {
 
     fn run(&self, inner: &mut Inner, command: Command<'_>, wakes: &mut Wakes) -> Outcome {
         debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
+        let now = inner.now_for(&command);
         let Inner { state, effects, .. } = inner;
-        state.apply(command, effects);
-        self.carry_out(inner, wakes)
+        state.apply(now, command, effects);
+        let outcome = self.carry_out(inner, wakes);
+        self.mind_deadline(inner);
+        outcome
     }
 
     /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
@@ -372,7 +470,7 @@ impl Queue {
                 break;
             }
             let Inner { state, effects, .. } = inner;
-            state.apply(Command::Continue, effects);
+            state.apply(Millis::default(), Command::Continue, effects);
             if inner.effects.is_empty() {
                 break;
             }
@@ -389,7 +487,7 @@ impl Queue {
             Effect::Deliver { consumer, sequence, redelivered, message } => {
                 self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
             }
-            Effect::Settled(sequence, position) => {
+            Effect::Settled(sequence, position) | Effect::Expired(sequence, position) => {
                 if position.is_some() && !inner.written.contains(&sequence) {
                     inner.settled.push((sequence, position));
                 }
@@ -430,7 +528,7 @@ impl Queue {
         if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
             // Blocking a consumer has no effects of its own.
             let id = subscription.id;
-            inner.state.apply(Command::Block(key, id), &mut Vec::new());
+            inner.state.apply(Millis::default(), Command::Block(key, id), &mut Vec::new());
         }
     }
 }

@@ -4,9 +4,11 @@
 
 pub mod arguments;
 pub mod classic;
+pub mod deadlines;
 pub mod state;
 
-pub use classic::{Queue, Subscription};
+pub use classic::{NewQueue, Queue, Subscription};
+pub use deadlines::Deadlines;
 
 /// The queue types a client may name in `x-queue-type`.
 pub const TYPES: &[&str] = &[classic::NAME];

@@ -40,6 +40,7 @@ mod snapshot;
 mod tests;
 
 pub use ranges::Ranges;
+pub use record::{Settled, Target};
 
 use crate::definition::{Change, Definition};
 use crate::message::Message;
@@ -173,12 +174,6 @@ impl JournalFailed {
         Self { reason: Arc::from(reason) }
     }
 }
-
-/// A queue that a message reached, and its place there.
-pub type Target = (QueueId, Sequence);
-
-/// A settled message: its place in the queue, and where it stands in the journal.
-pub type Settled = (Sequence, Position);
 
 /// Where a message was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

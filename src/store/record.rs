@@ -15,11 +15,17 @@
 //! The checksum covers the record's position in the journal, the header before it and the payload, so that bytes which
 //! stand where they were not written are never taken for a record.
 
-use super::{Settled, Target};
 use crate::definition::Change;
 use crate::message::{Message, Properties};
 use crate::name::{ExchangeName, Position, QueueId, Sequence};
+use crate::time::Millis;
 use smallvec::SmallVec;
+
+/// A queue that a message reached, and its place there.
+pub type Target = (QueueId, Sequence);
+
+/// A settled message: its place in the queue, and where it stands in the journal.
+pub type Settled = (Sequence, Position);
 
 /// The bytes before a record's payload.
 pub const HEADER_BYTES: usize = 12;
@@ -108,7 +114,7 @@ pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target]) {
     let (exchange, key) = (message.exchange.as_str().as_bytes(), message.routing_key());
     let (properties, body) = (message.raw_properties(), message.body());
     out.reserve(
-        HEADER_BYTES + 32 + targets.len() * 20 + exchange.len() + key.len() + properties.len() + body.len(),
+        HEADER_BYTES + 40 + targets.len() * 20 + exchange.len() + key.len() + properties.len() + body.len(),
     );
     let start = begin(out, Kind::Publish);
     write_varint(out, targets.len() as u64);
@@ -119,6 +125,7 @@ pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target]) {
     // Both are short strings: at most 255 bytes.
     out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
     write_varint(out, properties.len() as u64);
+    write_varint(out, message.received_at.0);
     out.extend_from_slice(exchange);
     out.extend_from_slice(key);
     out.extend_from_slice(properties);
@@ -251,6 +258,8 @@ pub struct Publish<'a> {
     pub position: Position,
     /// The queues it reached.
     pub targets: SmallVec<[Target; 2]>,
+    /// When it was published.
+    pub received_at: Millis,
     /// The exchange's name.
     pub exchange: &'a str,
     /// The routing key.
@@ -268,7 +277,8 @@ impl Publish<'_> {
     /// [`Bad::Payload`] if the properties are none.
     pub fn message(&self, exchange: ExchangeName) -> Result<Message, Bad> {
         let parsed = Properties::parse(self.properties).map_err(|_| Bad::Payload)?;
-        Ok(Message::new(exchange, self.routing_key, self.properties, &parsed, &[self.body]))
+        Ok(Message::new(exchange, self.routing_key, self.properties, &parsed, &[self.body])
+            .at(self.received_at))
     }
 }
 
@@ -337,6 +347,7 @@ fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
     let (&[exchange_bytes, key_bytes], rest) = bytes.split_first_chunk::<2>()?;
     *bytes = rest;
     let properties_bytes = usize::try_from(read_varint(bytes)?).ok()?;
+    let received_at = Millis(read_varint(bytes)?);
     let mut take = |count: usize| {
         let (head, rest) = bytes.split_at_checked(count)?;
         *bytes = rest;
@@ -346,7 +357,15 @@ fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
     let routing_key = take(key_bytes as usize)?;
     let properties = take(properties_bytes)?;
     let position = Position(position);
-    Some(Entry::Publish(Publish { position, targets, exchange, routing_key, properties, body: payload }))
+    Some(Entry::Publish(Publish {
+        position,
+        targets,
+        received_at,
+        exchange,
+        routing_key,
+        properties,
+        body: payload,
+    }))
 }
 
 fn read_settle(mut payload: &[u8]) -> Option<Entry<'_>> {

@@ -55,15 +55,12 @@ fn a_cancelled_reply_consumer_can_be_set_again(t: &Scenario) {
 fn a_passive_declare_shows_whether_the_asker_is_there(t: &Scenario) {
     let mut server = t.open();
     server.declare(1, "~rpc", "exclusive");
+    server.consume(1, "~rpc", "s", "no-ack");
     let mut client = t.open();
     client.consume(1, REPLY_TO, "r", "no-ack");
     client.publish_with(1, "key=~rpc", &Properties::new("reply-to=amq.rabbitmq.reply-to"), "question");
-    server.expect_queue(1, "~rpc", 1, 0);
-    let question = server.get(
-        1,
-        "~rpc",
-        "basic.get-ok delivery=1 key=~rpc left=0 {reply-to=amq.rabbitmq.reply-to.*}: question",
-    );
+    let question = server
+        .expect("1 basic.deliver tag=s delivery=1 key=~rpc {reply-to=amq.rabbitmq.reply-to.*}: question");
     let reply_to = question.properties.get("reply-to").to_string();
     server.call(
         1,

@@ -199,7 +199,7 @@ fn cleared_permissions_shut_the_vhost(t: &Scenario) {
 
 fn a_changed_password_is_the_one_that_counts(t: &Scenario) {
     t.user("~u", "", Some([".*", ".*", ".*"]));
-    assert_eq!(t.http("PUT", "/api/users/~u", r#"{"password": "changed", "tags": ""}"#).status, 204);
+    assert_eq!(t.http("PUT", "/api/users/~u", r#"{"password": "changed", "tags": ""}"#), 204);
     let mut c = t.socket();
     c.start();
     c.start_ok(&Login::user("~u"));
@@ -212,7 +212,7 @@ fn a_changed_password_is_the_one_that_counts(t: &Scenario) {
 /// The hash that RabbitMQ's documentation computes for the password `test12`.
 fn a_password_hash_from_rabbitmq_is_accepted(t: &Scenario) {
     let body = r#"{"password_hash": "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR", "tags": ""}"#;
-    assert_eq!(t.http("PUT", "/api/users/~u", body).status, 201);
+    assert_eq!(t.http("PUT", "/api/users/~u", body), 201);
     t.permit("~u", "%2F", [".*", ".*", ".*"]);
     t.open_as(&Login { password: "test12".into(), ..Login::user("~u") }).close();
     t.forget(&["/api/users/~u"]);

@@ -333,23 +333,27 @@ fn invalid_arguments_are_406(t: &Scenario) {
 
 fn arguments_of_the_wrong_type_are_406(t: &Scenario) {
     let mut c = t.open();
-    for (argument, value) in [
-        ("x-expires", text("soon")),
-        ("x-message-ttl", text("5")),
-        ("x-max-length", Value::Bool(true)),
-        ("x-max-priority", text("ten")),
-        ("x-dead-letter-exchange", Value::I(1)),
-        ("x-overflow", text("nonsense")),
-        ("x-single-active-consumer", Value::I(1)),
-        ("x-queue-type", text("nonsense")),
+    for (argument, value, reason) in [
+        ("x-expires", text("soon"), "\"expected integer, got longstr\""),
+        ("x-message-ttl", text("5"), "\"expected integer, got longstr\""),
+        ("x-max-length", Value::Bool(true), "\"expected integer, got bool\""),
+        ("x-max-priority", text("ten"), "\"expected integer, got longstr\""),
+        ("x-overflow", text("nonsense"), "invalid_overflow"),
+        ("x-single-active-consumer", Value::I(1), "{unacceptable_type,signedint}"),
+        ("x-queue-type", text("nonsense"), "\"unsupported queue type 'nonsense'\""),
     ] {
-        c.send_with(1, "queue.declare queue=~q exclusive", &[(argument, value)]);
-        let close = c.receive("channel.close");
-        let wanted = "1 channel.close 406 PRECONDITION_FAILED - invalid ";
-        assert!(close.text.starts_with(wanted), "{argument}: {}", close.text);
-        c.send(1, "channel.close-ok");
-        c.open_channel(1);
+        let why = format!(
+            "406 PRECONDITION_FAILED - invalid arg '{argument}' for queue '~q' in vhost '/': {reason} (queue.declare)"
+        );
+        c.refused_with(1, "queue.declare queue=~q exclusive", &[(argument, value)], &why);
     }
+    c.refused_with(
+        1,
+        "queue.declare queue=~q exclusive",
+        &[("x-dead-letter-exchange", Value::I(1))],
+        "406 PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue '~q' in vhost '/' \
+         (queue.declare)",
+    );
 }
 
 fn line_ends_are_stripped_from_names(t: &Scenario) {

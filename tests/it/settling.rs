@@ -186,6 +186,7 @@ fn a_closed_channel_returns_its_messages_in_order(t: &Scenario) {
     let mut c = with_unacked(t, 3);
     c.publish(2, "", "~q", "four");
     c.close_channel(1);
+    c.expect_queue(2, "~q", 4, 0);
     c.get(2, "~q", "basic.get-ok delivery=1 redelivered key=~q left=3: one");
     c.get(2, "~q", "basic.get-ok delivery=2 redelivered key=~q left=2: two");
     c.get(2, "~q", "basic.get-ok delivery=3 redelivered key=~q left=1: three");

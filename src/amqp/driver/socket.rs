@@ -21,6 +21,14 @@ const SLICES_MAX: usize = 32;
 /// How long the end of a connection may take: the last bytes out, and the peer's last bytes in.
 const FINISH_TIME: Duration = Duration::from_secs(2);
 
+/// What a turn waits for, beyond events and deadlines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    pub(super) to_read: bool,
+    /// The output is to be reported as written also when it went out at once.
+    pub(super) to_know_when_written: bool,
+}
+
 /// What happened while waiting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
@@ -92,25 +100,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         &mut self,
         output: &mut Output,
         outbox: &Outbox,
-        may_read: bool,
+        wants: Wants,
         deadline: Option<Instant>,
     ) -> io::Result<Done> {
-        if may_read {
+        if wants.to_read {
             self.make_room();
         }
         self.set_deadline(deadline);
         let mut woken = pin!(outbox.woken());
         let mut done = Done::default();
-        let mut was_stuck = false;
+        // What was left undone for want of room is done in the next turn: it must come once the room is there.
+        let mut is_awaited = wants.to_know_when_written;
         poll_fn(|cx| {
             if !output.is_empty() {
                 match self.poll_flush(output, cx, &mut done)? {
-                    Poll::Ready(()) if was_stuck => return Poll::Ready(Ok(done)),
+                    Poll::Ready(()) if is_awaited => return Poll::Ready(Ok(done)),
                     Poll::Ready(()) => {}
-                    Poll::Pending => was_stuck = true,
+                    Poll::Pending => is_awaited = true,
                 }
             }
-            if may_read && self.poll_read(cx)?.is_ready() {
+            if wants.to_read && self.poll_read(cx)?.is_ready() {
                 done.received = true;
                 return Poll::Ready(Ok(done));
             }

@@ -97,9 +97,36 @@ pub(super) struct Consumers {
     /// The rings by priority, the highest first; each holds the keys of those that can take a message, next one first.
     rings: Vec<(i32, VecDeque<ConsumerKey>)>,
     count: usize,
+    /// Single active consumer: this one gets everything until it leaves.
+    active: Option<ConsumerKey>,
+    has_single_active: bool,
 }
 
 impl Consumers {
+    /// No consumers, of which one at a time will be served.
+    pub(super) fn single_active() -> Self {
+        Self { has_single_active: true, ..Self::default() }
+    }
+
+    /// Whether one consumer at a time is served.
+    pub(super) fn has_single_active(&self) -> bool {
+        self.has_single_active
+    }
+
+    /// The consumer that is served, where only one is.
+    pub(super) fn active(&self) -> Option<ConsumerId> {
+        let slot = self.slots.get(self.active?.0)?.as_ref()?;
+        Some(slot.consumer.id)
+    }
+
+    /// The highest priority, and among equals the oldest, takes over.
+    fn elect(&mut self) {
+        let slots = self.slots.iter().enumerate();
+        let waiting = slots.filter_map(|(key, slot)| Some((ConsumerKey(key), &slot.as_ref()?.consumer)));
+        let best = waiting.max_by_key(|(_, consumer)| (consumer.priority, std::cmp::Reverse(consumer.id)));
+        self.active = best.map(|(key, _)| key);
+    }
+
     pub(super) fn add(&mut self, consumer: Consumer) -> ConsumerKey {
         let priority = consumer.priority;
         let slot = Slot { consumer, unacked: 0, is_blocked: false, is_in_ring: false };
@@ -118,6 +145,9 @@ impl Consumers {
         }
         self.count += 1;
         self.enter_ring(key);
+        if self.has_single_active && self.active.is_none() {
+            self.active = Some(key);
+        }
         key
     }
 
@@ -133,12 +163,18 @@ impl Consumers {
             self.rings.retain(|(other, _)| *other != priority);
         }
         self.count -= 1;
+        if self.active == Some(key) {
+            self.elect();
+        }
         Some(slot.consumer)
     }
 
     /// Chooses who gets the next message and takes its credit.
     pub(super) fn take_next(&mut self) -> Option<(ConsumerKey, &Consumer)> {
         let mut chosen = None;
+        if self.has_single_active {
+            return self.take_active();
+        }
         'rings: for (_, ring) in &mut self.rings {
             while let Some(key) = ring.pop_front() {
                 let Some(slot) = self.slots.get_mut(key.0).and_then(Option::as_mut) else { continue };
@@ -153,6 +189,12 @@ impl Consumers {
         let key = chosen?;
         let slot = self.slots.get(key.0).and_then(Option::as_ref)?;
         Some((key, &slot.consumer))
+    }
+
+    fn take_active(&mut self) -> Option<(ConsumerKey, &Consumer)> {
+        let key = self.active?;
+        let slot = self.slots.get_mut(key.0)?.as_mut()?;
+        slot.take().then_some((key, &slot.consumer))
     }
 
     /// Gives a consumer the credit of a settled message back. The channel's credit is given back also when the

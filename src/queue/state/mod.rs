@@ -17,10 +17,11 @@ mod ready;
 mod tests;
 
 pub use consumers::{ChannelCredit, Consumer, ConsumerKey};
-pub use ready::Entry;
+pub use ready::{Entry, NEVER};
 
 use crate::message::Message;
 use crate::name::{ConsumerId, Position, Sequence};
+use crate::time::Millis;
 use consumers::Consumers;
 use foldhash::HashMap;
 use ready::Ready;
@@ -57,6 +58,8 @@ pub enum Command<'a> {
     Purge,
     /// Go on delivering: see [`State::has_more`].
     Continue,
+    /// Nothing but what every command does first: settle what expired.
+    Expire,
 }
 
 /// How many messages one command delivers at most, so that whoever carries the effects out can stop a consumer whose
@@ -88,6 +91,8 @@ pub enum Effect {
     },
     /// The message is gone for good: its record may go, too.
     Settled(Sequence, Position),
+    /// The message lived its time and is gone for good.
+    Expired(Sequence, Position),
     /// The answer to `Subscribe`.
     Subscribed(ConsumerKey),
     /// The last consumer of a queue that had one is gone.
@@ -108,6 +113,15 @@ struct Unacked {
     holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>,
 }
 
+/// What a queue's arguments make of it, once and for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The highest priority that counts; 0 = messages have none.
+    pub max_priority: u8,
+    /// Whether one consumer at a time is served.
+    pub single_active: bool,
+}
+
 /// A queue's state.
 #[derive(Debug, Default)]
 pub struct State {
@@ -123,9 +137,16 @@ pub struct State {
 }
 
 impl State {
-    /// A queue with what recovery found, in the order of the sequences.
-    pub fn recovered(next_sequence: Sequence, entries: impl IntoIterator<Item = Entry>) -> Self {
-        let mut state = Self { next_sequence: next_sequence.max(Sequence(1)), ..Self::default() };
+    /// A queue of that shape with what recovery found, in the order of the sequences.
+    pub fn recovered(
+        shape: Shape,
+        next_sequence: Sequence,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Self {
+        let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
+        let ready = Ready::new(shape.max_priority);
+        let next_sequence = next_sequence.max(Sequence(1));
+        let mut state = Self { ready, consumers, next_sequence, ..Self::default() };
         for entry in entries {
             state.ready.insert(entry);
         }
@@ -146,14 +167,19 @@ impl State {
         sequence
     }
 
-    /// Carries out a command.
-    pub fn apply(&mut self, command: Command<'_>, effects: &mut Vec<Effect>) {
+    /// Carries out a command. What expired by `now` is gone before, and before anybody gets it.
+    ///
+    /// `now` counts only while [`State::next_deadline`] says so.
+    pub fn apply(&mut self, now: Millis, command: Command<'_>, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
         match command {
             Command::Enqueue(entry) => {
                 if !self.reserved.is_empty() {
                     self.reserved.remove(&entry.sequence);
                 }
                 self.enqueue(entry, effects);
+                // A message that lives no time at all is delivered at once or never.
+                self.expire(now, effects);
             }
             Command::Release(sequence) => {
                 self.reserved.remove(&sequence);
@@ -166,6 +192,8 @@ impl State {
                 if self.consumers.remove(key, id).is_some() && self.consumers.len() == 0 {
                     effects.push(Effect::Unused);
                 }
+                // Where one consumer is served at a time another may have taken over.
+                self.dispatch(effects);
             }
             Command::Get { acknowledges } => self.get(acknowledges, effects),
             Command::Ack(sequences) => {
@@ -176,6 +204,7 @@ impl State {
             }
             Command::Requeue(sequences) => {
                 sequences.iter().for_each(|sequence| self.requeue(*sequence));
+                self.expire(now, effects);
                 self.dispatch(effects);
             }
             Command::Block(key, id) => self.consumers.set_blocked(key, id, true),
@@ -192,7 +221,24 @@ impl State {
                 effects.extend(gone.iter().map(|entry| Effect::Settled(entry.sequence, entry.position)));
             }
             Command::Continue => self.dispatch(effects),
+            Command::Expire => {}
         }
+    }
+
+    fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        while let Some(entry) = self.ready.pop_expired(now) {
+            effects.push(Effect::Expired(entry.sequence, entry.position));
+        }
+    }
+
+    /// When the next message expires.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.ready.next_deadline()
+    }
+
+    /// The consumer that is served, where only one is.
+    pub fn active_consumer(&self) -> Option<ConsumerId> {
+        self.consumers.active()
     }
 
     /// Whether messages wait although somebody could take them: the last command stopped at its bound, and
@@ -207,11 +253,8 @@ impl State {
     /// [`Refusal`], which becomes 403 ACCESS_REFUSED.
     pub fn check_subscribe(&self, exclusive: bool) -> Result<(), Refusal> {
         let has_exclusive = self.consumers.iter().any(|other| other.exclusive);
-        if has_exclusive || (exclusive && self.consumers.len() > 0) {
-            Err(Refusal::ExclusiveUse)
-        } else {
-            Ok(())
-        }
+        let is_taken = exclusive && (self.consumers.len() > 0 || self.consumers.has_single_active());
+        if has_exclusive || is_taken { Err(Refusal::ExclusiveUse) } else { Ok(()) }
     }
 
     fn enqueue(&mut self, entry: Entry, effects: &mut Vec<Effect>) {

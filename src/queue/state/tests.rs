@@ -4,6 +4,8 @@ use super::*;
 use crate::message::Properties;
 use proptest::prelude::*;
 
+const NOW: Millis = Millis(1_000);
+
 fn message() -> Arc<Message> {
     Arc::new(Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"body"]))
 }
@@ -13,6 +15,7 @@ fn entry(sequence: u64) -> Entry {
         sequence: Sequence(sequence),
         position: Position(sequence * 10),
         redelivered: false,
+        expires_at: NEVER,
         message: message(),
     }
 }
@@ -30,12 +33,12 @@ fn consumer(id: u64, prefetch: u32) -> Consumer {
 
 fn run(state: &mut State, command: Command<'_>) -> Vec<Effect> {
     let mut effects = Vec::new();
-    state.apply(command, &mut effects);
+    state.apply(NOW, command, &mut effects);
     effects
 }
 
 fn filled(count: u64) -> State {
-    let mut state = State::recovered(Sequence(1), []);
+    let mut state = State::recovered(Shape::default(), Sequence(1), []);
     for _ in 0..count {
         let sequence = state.take_sequence();
         run(&mut state, Command::Enqueue(entry(sequence.0)));
@@ -87,7 +90,7 @@ fn the_higher_priority_is_served_while_it_has_credit() {
     run(&mut state, Command::Block(ConsumerKey(0), ConsumerId(1)));
     let low = Consumer { priority: -1, ..consumer(1, 0) };
     let high = Consumer { priority: 5, ..consumer(2, 1) };
-    let mut empty = State::recovered(Sequence(1), []);
+    let mut empty = State::recovered(Shape::default(), Sequence(1), []);
     run(&mut empty, Command::Subscribe(low));
     run(&mut empty, Command::Subscribe(high));
     let mut order = Vec::new();
@@ -182,6 +185,73 @@ fn purge_settles_what_is_ready_and_leaves_what_is_unacked() {
     assert_eq!(state.body_bytes(), (0, 4));
 }
 
+#[test]
+fn the_higher_priority_leaves_first_and_returns_to_its_place() {
+    let shape = Shape { max_priority: 5, ..Shape::default() };
+    let mut state = State::recovered(shape, Sequence(1), []);
+    for (sequence, priority) in [(1, 0), (2, 9), (3, 5), (4, 1)] {
+        let mut message = (*message()).clone();
+        message.priority = priority;
+        let message = Arc::new(message);
+        run(&mut state, Command::Enqueue(Entry { message, ..entry(sequence) }));
+    }
+    let mut got = || match &run(&mut state, Command::Get { acknowledges: true })[..] {
+        [Effect::Got { sequence, .. }] => sequence.0,
+        other => panic!("{other:?}"),
+    };
+    // Above the highest counts as the highest: 2 and 3 are equals.
+    assert_eq!([got(), got(), got()], [2, 3, 4]);
+    run(&mut state, Command::Requeue(&[Sequence(2)]));
+    assert!(matches!(
+        run(&mut state, Command::Get { acknowledges: true })[..],
+        [Effect::Got { sequence: Sequence(2), .. }]
+    ));
+}
+
+#[test]
+fn a_message_expires_when_it_is_due_wherever_it_is() {
+    let mut state = filled(2);
+    let short = Entry { expires_at: Millis(NOW.0 + 5), ..entry(3) };
+    run(&mut state, Command::Enqueue(short));
+    assert_eq!(state.next_deadline(), Some(Millis(1_005)));
+    let mut effects = Vec::new();
+    state.apply(Millis(1_004), Command::Expire, &mut effects);
+    assert_eq!(effects, []);
+    state.apply(Millis(1_005), Command::Expire, &mut effects);
+    assert_eq!(effects, [Effect::Expired(Sequence(3), Position(30))]);
+    assert_eq!((state.ready_count(), state.next_deadline()), (2, None));
+}
+
+#[test]
+fn without_time_to_live_it_is_delivered_at_once_or_never() {
+    let due = |sequence| Entry { expires_at: NOW, ..entry(sequence) };
+    let mut state = filled(0);
+    let effects = run(&mut state, Command::Enqueue(due(1)));
+    assert_eq!(effects, [Effect::Expired(Sequence(1), Position(10))]);
+    run(&mut state, Command::Subscribe(consumer(1, 0)));
+    assert_eq!(delivered(&run(&mut state, Command::Enqueue(due(2)))), [(0, 2, false)]);
+    assert_eq!(
+        run(&mut state, Command::Requeue(&[Sequence(2)])),
+        [Effect::Expired(Sequence(2), Position(20))]
+    );
+}
+
+#[test]
+fn the_single_active_consumer_gets_everything_until_it_leaves() {
+    let shape = Shape { single_active: true, ..Shape::default() };
+    let mut state = State::recovered(shape, Sequence(1), []);
+    run(&mut state, Command::Subscribe(consumer(1, 1)));
+    run(&mut state, Command::Subscribe(consumer(2, 0)));
+    run(&mut state, Command::Subscribe(Consumer { priority: 3, ..consumer(3, 0) }));
+    assert_eq!(state.check_subscribe(true), Err(Refusal::ExclusiveUse));
+    assert_eq!(delivered(&run(&mut state, Command::Enqueue(entry(1)))), [(0, 1, false)]);
+    assert_eq!(delivered(&run(&mut state, Command::Enqueue(entry(2)))), []);
+    assert_eq!(delivered(&run(&mut state, Command::Ack(&[Sequence(1)]))), [(0, 2, false)]);
+    run(&mut state, Command::Unsubscribe(ConsumerKey(0), ConsumerId(1)));
+    assert_eq!(state.active_consumer(), Some(ConsumerId(3)));
+    assert_eq!(delivered(&run(&mut state, Command::Requeue(&[Sequence(2)]))), [(2, 2, true)]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Publish,
@@ -204,7 +274,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn any_run_agrees_with_a_sorted_list(steps in prop::collection::vec(step(), 0..60)) {
-        let mut state = State::recovered(Sequence(1), []);
+        let mut state = State::recovered(Shape::default(), Sequence(1), []);
         let (mut ready, mut unacked): (Vec<u64>, Vec<u64>) = Default::default();
         for step in steps {
             match step {

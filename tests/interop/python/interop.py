@@ -14,7 +14,7 @@ CHECK_SECONDS = 60
 RESTART_SECONDS = 60
 PREFIX = f"interop.{os.path.basename(sys.argv[0]).removesuffix('_client.py')}.{secrets.token_hex(4)}"
 
-# The tutorial's routing keys and the queues each must reach, with Q1 bound by *.orange.* and Q2 by *.*.rabbit and lazy.#
+# The tutorial's routing keys, and in order those that must reach Q1 and Q2 under these bindings.
 Q1_BINDINGS = ["*.orange.*"]
 Q2_BINDINGS = ["*.*.rabbit", "lazy.#"]
 TOPIC_KEYS = [

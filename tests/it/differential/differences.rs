@@ -73,7 +73,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "handshake::a_plain_response_that_is_none_is_refused",
         "end of stream",
         "0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details \
-         see the broker logfile. (0/0)",
+         see the broker logfile. (connection.start-ok)",
     ),
     parting(
         TOLD,

@@ -84,6 +84,11 @@ impl Process {
     pub(crate) fn start(data: &Path) -> Self {
         let [amqp, management, prometheus] = free_ports();
         let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        // The broker takes every WARREN_ variable for a setting; ours are for the tests.
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        ours.filter(|name| name.to_string_lossy().starts_with("WARREN_")).for_each(|name| {
+            command.env_remove(name);
+        });
         command.arg("serve").arg("--data-dir").arg(data);
         command.args(["--listen", &amqp.to_string(), "--management-listen", &management.to_string()]);
         command.args(["--prometheus-listen", &prometheus.to_string()]);

@@ -3,10 +3,13 @@
 pub(crate) mod broker;
 pub(crate) mod codec;
 pub(crate) mod http;
+pub(crate) mod login;
 pub(crate) mod oracle;
 pub(crate) mod raw;
 pub(crate) mod scenario;
+pub(crate) mod trace;
 
 pub(crate) use codec::{Properties, Table, Value, text};
-pub(crate) use raw::{Client, Login};
+pub(crate) use login::Login;
+pub(crate) use raw::Client;
 pub(crate) use scenario::{Scenario, scenarios};

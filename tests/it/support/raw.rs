@@ -4,13 +4,12 @@
 //! (half of it where only a transcript is wanted); then the test fails and says what it was waiting for.
 
 use super::codec::{self, Decoded, Properties, Table, Value, text};
-use regex::Regex;
-use std::cell::RefCell;
+use super::login::Login;
+use super::trace::Trace;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 /// How long to wait for a frame.
@@ -18,102 +17,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The protocol header of AMQP 0-9-1.
 pub(crate) const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
-
-/// What a scenario has seen, shared by its clients.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
-    /// What stands for `~` in names.
-    pub(crate) prefix: String,
-    /// Whether an unexpected frame fails the test, or is only written down.
-    pub(crate) is_strict: bool,
-    /// Whether the broker is RabbitMQ, where what one process does is seen by another only a little later.
-    pub(crate) is_rabbitmq: bool,
-    /// The lines so far.
-    pub(crate) lines: RefCell<Vec<String>>,
-}
-
-/// Generated names, as they are shown: the parts that differ from run to run as `*`.
-static GENERATED: LazyLock<[(Regex, &str); 2]> = LazyLock::new(|| {
-    [
-        (Regex::new(r"amq\.(gen|ctag)-[A-Za-z0-9_-]{22}").unwrap(), "amq.$1-*"),
-        (Regex::new(r"amq\.rabbitmq\.reply-to\.[^ })']+").unwrap(), "amq.rabbitmq.reply-to.*"),
-    ]
-});
-
-impl Trace {
-    /// A text without what differs from run to run.
-    pub(crate) fn normal(&self, line: &str) -> String {
-        let mut line = line.replace(&self.prefix, "~");
-        for (pattern, shown) in GENERATED.iter() {
-            line = pattern.replace_all(&line, *shown).into_owned();
-        }
-        line
-    }
-
-    /// Ends the scenario, because what it needs does not come.
-    pub(crate) fn give_up(&self, label: &str, wanted: &str, seen: &str) -> ! {
-        self.saw(label, wanted, seen);
-        // Not a panic: where only a transcript is wanted, this is not a failure.
-        std::panic::resume_unwind(Box::new(format!("no {wanted}")))
-    }
-
-    /// Writes down what was seen, and fails a strict scenario that wanted something else.
-    pub(crate) fn saw(&self, label: &str, wanted: &str, seen: &str) {
-        self.lines.borrow_mut().push(format!("{label}{seen}"));
-        if self.is_strict {
-            assert_eq!(seen, wanted, "\nafter:\n  {}\n", self.lines.borrow().join("\n  "));
-        }
-    }
-}
-
-/// How a client introduces itself and what it negotiates.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    pub(crate) mechanism: &'static str,
-    pub(crate) user: String,
-    pub(crate) password: String,
-    pub(crate) vhost: String,
-    /// What tune-ok says; `None` = what the broker proposed.
-    pub(crate) channel_max: Option<u16>,
-    pub(crate) frame_max: Option<u32>,
-    pub(crate) heartbeat: u16,
-    /// The capabilities the client has.
-    pub(crate) capabilities: Vec<&'static str>,
-}
-
-impl Default for Login {
-    fn default() -> Self {
-        Self {
-            mechanism: "PLAIN",
-            user: "guest".into(),
-            password: "guest".into(),
-            vhost: "/".into(),
-            channel_max: None,
-            frame_max: None,
-            heartbeat: 0,
-            capabilities: vec![
-                "authentication_failure_close",
-                "basic.nack",
-                "connection.blocked",
-                "consumer_cancel_notify",
-                "publisher_confirms",
-            ],
-        }
-    }
-}
-
-impl Login {
-    /// Another user, who has their own name as the password.
-    pub(crate) fn user(user: &str) -> Self {
-        Self { user: user.into(), password: user.into(), ..Self::default() }
-    }
-
-    /// The login to another vhost.
-    pub(crate) fn vhost(mut self, vhost: &str) -> Self {
-        self.vhost = vhost.into();
-        self
-    }
-}
 
 /// A frame as it came.
 #[derive(Debug)]
@@ -564,7 +467,14 @@ impl Client {
 
     /// Asserts which messages are in a queue, and takes them.
     pub(crate) fn expect_messages(&mut self, channel: u16, queue: &str, bodies: &[&str]) {
-        let seen = self.drain(channel, queue).join(", ");
+        let mut seen = self.drain(channel, queue);
+        let mut attempts = if self.trace.is_rabbitmq { 200 } else { 0 };
+        while seen.len() < bodies.len() && attempts > 0 {
+            std::thread::park_timeout(Duration::from_millis(10));
+            seen.extend(self.drain(channel, queue));
+            attempts -= 1;
+        }
+        let seen = seen.join(", ");
         self.trace.saw(&self.label, &format!("{queue}: {}", bodies.join(", ")), &format!("{queue}: {seen}"));
     }
 

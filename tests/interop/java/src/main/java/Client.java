@@ -74,8 +74,8 @@ public final class Client {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    private static List<String> publishNumbers(Channel channel, String queue, int count, AMQP.BasicProperties properties)
-            throws Exception {
+    private static List<String> publishNumbers(
+            Channel channel, String queue, int count, AMQP.BasicProperties properties) throws Exception {
         var bodies = new ArrayList<String>();
         for (int number = 0; number < count; number++) {
             bodies.add(Integer.toString(number));
@@ -147,8 +147,8 @@ public final class Client {
             channel.exchangeDeclare(exchange, "direct", true);
             channel.exchangeDeclarePassive(exchange);
             channel.queueBind(queue, exchange, "key");
-            expectChannelError(
-                    connection, 406, "inequivalent arg 'durable'", c -> c.queueDeclare(queue, false, false, false, null));
+            String different = "inequivalent arg 'durable'";
+            expectChannelError(connection, 406, different, c -> c.queueDeclare(queue, false, false, false, null));
             expectChannelError(connection, 404, "no queue", c -> c.queueDeclarePassive(Interop.unique("none")));
             expectChannelError(connection, 404, "no exchange", c -> c.exchangeDeclarePassive(Interop.unique("none")));
             channel.queueDelete(queue);
@@ -221,7 +221,8 @@ public final class Client {
                 String body = new String(message.getBody(), StandardCharsets.UTF_8);
                 events.add(List.of(message.getReplyCode(), message.getReplyText(), body));
             });
-            channel.addConfirmListener((tag, multiple) -> events.add("ack " + tag), (tag, multiple) -> events.add("nack"));
+            channel.addConfirmListener(
+                    (tag, multiple) -> events.add("ack " + tag), (tag, multiple) -> events.add("nack " + tag));
             channel.basicPublish("", Interop.unique("nowhere"), true, PLAIN, bytes("lost"));
             channel.waitForConfirmsOrDie(CONFIRM_MILLISECONDS);
             Interop.expect("events", List.copyOf(events), List.of(List.of(312, "NO_ROUTE", "lost"), "ack 1"));
