@@ -75,6 +75,8 @@ pub struct Connection {
     /// By number; a channel takes some hundred bytes, so only those in use are there.
     channels: Vec<Option<Box<Channel>>>,
     channel_count: usize,
+    /// Channels ever opened.
+    channels_opened: u64,
     pending: Option<Pending>,
     /// Requests that follow from what happened, before the next frame is read.
     follow_ups: VecDeque<Request>,
@@ -106,6 +108,7 @@ impl Connection {
             mechanism: String::new(),
             channels: Vec::new(),
             channel_count: 0,
+            channels_opened: 0,
             pending: None,
             follow_ups: VecDeque::new(),
             acks: Vec::new(),
@@ -302,6 +305,7 @@ impl Connection {
         }
         self.channels[index] = Some(Box::new(Channel::new(id, self.tuned.frame_max)));
         self.channel_count += 1;
+        self.channels_opened += 1;
         let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
         self.output.class(id, &AMQPClass::Channel(ok));
         Ok(())
@@ -533,6 +537,11 @@ impl Connection {
         })
     }
 
+    /// How many channels were opened since the connection is, those closed since among them.
+    pub fn channels_opened(&self) -> u64 {
+        self.channels_opened
+    }
+
     /// How many channels are open.
     pub fn channel_count(&self) -> usize {
         self.channel_count
@@ -544,8 +553,8 @@ impl Connection {
         self.pending = None;
         let acks = self.take_acks();
         let mut requests: Vec<Request> = self.follow_ups.drain(..).chain(acks).collect();
-        for channel in self.channels.drain(..).flatten() {
-            let mut channel = channel;
+        self.channel_count = 0;
+        for mut channel in self.channels.drain(..).flatten() {
             requests.push(Request::Release(channel.release()));
         }
         self.pending = None;

@@ -94,6 +94,8 @@ struct Driver<S> {
     awaited: Position,
     figures_at: Option<Instant>,
     figures_are_stale: bool,
+    /// Channels opened and closed, as far as the node's counters know.
+    churn: (u64, u64),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -123,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             awaited: Position::NONE,
             figures_at: None,
             figures_are_stale: false,
+            churn: (0, 0),
         }
     }
 
@@ -285,6 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn refresh_figures(&mut self, now: Instant) {
+        self.count_churn();
         let Some(entry) = &self.entry else { return };
         if self.figures_at.is_some_and(|at| now < at + FIGURES_INTERVAL) && !self.figures_are_stale {
             return;
@@ -307,11 +311,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.figures_are_stale = false;
     }
 
+    fn count_churn(&mut self) {
+        let opened = self.machine.channels_opened();
+        let closed = opened - self.machine.channel_count() as u64;
+        if self.churn != (opened, closed) {
+            let counters = &self.broker.counters;
+            counters.channels_created.fetch_add(opened - self.churn.0, Ordering::Relaxed);
+            counters.channels_closed.fetch_add(closed - self.churn.1, Ordering::Relaxed);
+            self.churn = (opened, closed);
+            self.figures_are_stale = true;
+        }
+    }
+
     /// Gives back everything the connection held.
     fn leave(&mut self) {
         self.outbox.close();
         for request in self.machine.release_all() {
             self.release_on_leave(request);
+        }
+        self.count_churn();
+        // Consumers that the broker ended are no channel's any more.
+        for consumer in std::mem::take(&mut self.consumers) {
+            self.broker.unsubscribe(consumer, &mut self.wakes);
         }
         self.drain_outbox();
         for (_, address) in self.reply_addresses.drain(..) {

@@ -298,8 +298,8 @@ mod tests {
         while !output.is_empty() {
             let mut slices = [IoSlice::new(&[]); 4];
             let count = output.slices(&mut slices);
-            let mut part: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
-            part.truncate(step);
+            let part: Vec<u8> =
+                slices[..count].iter().flat_map(|slice| slice.iter()).take(step).copied().collect();
             output.advance(part.len());
             bytes.extend(part);
         }
