@@ -9,6 +9,8 @@
 //! answering each request before the next call; then hands over events; then flushes the confirms.
 
 mod control;
+#[cfg(test)]
+mod tests;
 
 use super::channel::{Awaiting, Channel, ChannelFigures, Step};
 use super::exception::{Exception, ReplyCode};

@@ -213,3 +213,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::ConnectionId;
+    use tokio::io::duplex;
+
+    fn parts() -> (Socket<tokio::io::DuplexStream>, tokio::io::DuplexStream, Output, Outbox) {
+        let (ours, theirs) = duplex(1 << 16);
+        (Socket::new(ours, Arc::default()), theirs, Output::default(), Outbox::new(ConnectionId(1)))
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_left_work_for_want_of_room_goes_on_once_the_output_is_written() {
+        let (mut socket, _theirs, mut output, outbox) = parts();
+        output.raw(&[1; 100]);
+        let wants = Wants { to_read: true, to_know_when_written: true };
+        let waited =
+            tokio::time::timeout(Duration::from_secs(10), socket.wait(&mut output, &outbox, wants, None));
+        assert!(waited.await.expect("no event is needed").unwrap().sent);
+        assert!(output.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_frame_larger_than_the_buffer_is_read_whole() {
+        let (mut socket, mut theirs, mut output, outbox) = parts();
+        let sent: Vec<u8> = (0..50_000u32).map(|i| i as u8).collect();
+        theirs.write_all(&sent).await.unwrap();
+        let wants = Wants { to_read: true, to_know_when_written: false };
+        while socket.input().len() < sent.len() {
+            assert!(socket.wait(&mut output, &outbox, wants, None).await.unwrap().received);
+        }
+        assert_eq!(socket.input(), sent);
+        socket.consume(sent.len());
+        socket.rest();
+        assert_eq!(socket.buffer.len(), INPUT_BYTES_MIN);
+    }
+
+    #[tokio::test]
+    async fn the_peers_end_is_an_unexpected_eof() {
+        let (mut socket, theirs, mut output, outbox) = parts();
+        drop(theirs);
+        let wants = Wants { to_read: true, to_know_when_written: false };
+        let error = socket.wait(&mut output, &outbox, wants, None).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
