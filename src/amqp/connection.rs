@@ -294,8 +294,9 @@ impl Connection {
 
     fn open_channel(&mut self, id: ChannelId) -> Result<(), Exception> {
         let max = self.tuned.channel_max;
-        if id.0 > max || self.channel_count >= max as usize {
-            let opened = self.channel_count.max(id.0 as usize - 1);
+        // RabbitMQ counts: a number above channel_max may be opened as long as there are not too many.
+        if self.channel_count >= max as usize {
+            let opened = self.channel_count;
             let text = format!(
                 "number of channels opened ({opened}) has reached the negotiated channel_max ({max})"
             );

@@ -107,6 +107,11 @@ const SERVER_METHODS: &[(u16, u16)] = &[
     (90, 31),
 ];
 
+/// Whether only a server sends this method.
+pub fn is_of_server(class: u16, method: u16) -> bool {
+    SERVER_METHODS.contains(&(class, method))
+}
+
 /// Parses a client's method from a frame's payload.
 ///
 /// # Errors
@@ -127,7 +132,7 @@ fn syntax_error(what: impl std::fmt::Display, class: u16, method: u16) -> Except
 /// Walks the arguments of a method: every length within bounds, every table nested within bounds, nothing left over.
 fn check(mut rest: &[u8], class: u16, method: u16) -> Result<(), Exception> {
     let Some((_, layout)) = LAYOUTS.iter().find(|(id, _)| *id == (class, method)) else {
-        if SERVER_METHODS.contains(&(class, method)) {
+        if is_of_server(class, method) {
             return Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method").at(class, method));
         }
         let text = format!("no method {class}.{method} that a client may send");

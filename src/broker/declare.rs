@@ -278,7 +278,7 @@ impl Broker {
             if condition.unused && figures.consumers > 0 {
                 return Err(Error::InUse(resource.clone()));
             }
-            if condition.empty && figures.ready + figures.unacked > 0 {
+            if condition.empty && figures.ready > 0 {
                 return Err(Error::NotEmpty(resource.clone()));
             }
             Ok(())

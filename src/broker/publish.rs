@@ -46,7 +46,7 @@ pub struct RouteCache {
     generation: (u64, u64),
     routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Route>>,
     count: usize,
-    /// The last one asked for: most publishers have one.
+    /// The last one added: most publishers have one.
     last: Option<(ExchangeName, Box<[u8]>, Route)>,
 }
 
@@ -63,15 +63,14 @@ impl RouteCache {
         {
             return Some(route.clone());
         }
-        let route = self.routes.get(&message.exchange)?.get(key)?.clone();
-        self.last = Some((message.exchange.clone(), key.into(), route.clone()));
-        Some(route)
+        self.routes.get(&message.exchange)?.get(key).cloned()
     }
 
     fn put(&mut self, generation: (u64, u64), message: &Message, route: Route) {
         if self.generation != generation || self.count >= ROUTES_MAX {
             self.clear(generation);
         }
+        self.last = Some((message.exchange.clone(), message.routing_key().into(), route.clone()));
         let routes = self.routes.entry(message.exchange.clone()).or_default();
         routes.insert(message.routing_key().into(), route);
         self.count += 1;

@@ -313,6 +313,14 @@ fn no_wait_gets_no_reply(t: &Scenario) {
     );
 }
 
+fn what_is_unacked_does_not_keep_a_queue_from_being_empty(t: &Scenario) {
+    let mut c = t.open();
+    c.declare(1, "~q", "exclusive");
+    c.publish(1, "", "~q", "x");
+    c.get(1, "~q", "basic.get-ok delivery=1 key=~q left=0: x");
+    c.call(1, "queue.delete queue=~q if-empty", "queue.delete-ok messages=0");
+}
+
 fn invalid_arguments_are_406(t: &Scenario) {
     let mut c = t.open();
     let invalid = "406 PRECONDITION_FAILED - invalid arg";
@@ -395,6 +403,7 @@ scenarios![
     a_queue_with_consumers_is_in_use,
     a_queue_with_messages_is_not_empty,
     no_wait_gets_no_reply,
+    what_is_unacked_does_not_keep_a_queue_from_being_empty,
     invalid_arguments_are_406,
     arguments_of_the_wrong_type_are_406,
     line_ends_are_stripped_from_names,

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from processes import RUNNING, Failed
+from processes import FOLDERS, RUNNING, Failed
 
 START_SECONDS = 60  # for a broker to answer
 STOP_SECONDS = 15  # for it to end
@@ -88,6 +88,7 @@ class Warren:
 
     def __enter__(self):
         self.data = tempfile.mkdtemp(prefix="warren-suite-")
+        FOLDERS.add(self.data)
         amqp, management, prometheus = free_ports(3)
         argv = [a.format(data=self.data, amqp=amqp, management=management, prometheus=prometheus) for a in self.argv]
         with open(self.log, "ab") as out:
@@ -129,6 +130,7 @@ class Warren:
                 self.process.wait()
         RUNNING.discard(self.process)
         shutil.rmtree(self.data, ignore_errors=True)
+        FOLDERS.discard(self.data)
 
 
 class Given:

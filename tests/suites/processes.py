@@ -1,9 +1,11 @@
 """Commands that `tests/suites/run` runs to their end, and what makes sure that none of them outlives it."""
 import os
+import shutil
 import signal
 import subprocess
 
 RUNNING = set()  # every process started here or for a broker, each the leader of its group
+FOLDERS = set()  # the temporary folders of running brokers
 
 
 class Failed(Exception):
@@ -32,12 +34,14 @@ def call(argv, seconds, log, cwd=None, env=None):
 
 
 def interrupted(number, _frame):
-    """Leave no process behind when the run itself is ended."""
+    """Leave no process or folder behind when the run itself is ended."""
     for process in list(RUNNING):
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    for folder in list(FOLDERS):
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(128 + number)
 
 

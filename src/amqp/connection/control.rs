@@ -65,6 +65,9 @@ impl Connection {
             let text = format!("method {class}.{method} on channel 0");
             return Err(Exception::new(ReplyCode::ChannelError, text));
         }
+        if self.phase == Phase::Running && method::is_of_server(class, method) {
+            return Err(unexpected_method());
+        }
         let AMQPClass::Connection(parsed) = method::parse(payload, class, method)? else { return Ok(None) };
         self.handle_connection_method(parsed)
     }
@@ -99,10 +102,7 @@ impl Connection {
                 self.pending = Some(Pending::UpdateSecret);
                 Ok(Some(Request::UpdateSecret(update.new_secret.as_bytes().to_vec())))
             }
-            (Phase::Running, _) => {
-                let text = "unexpected method in connection state running";
-                Err(Exception::new(ReplyCode::ChannelError, text))
-            }
+            (Phase::Running, _) => Err(unexpected_method()),
             _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
         }
     }
@@ -122,4 +122,8 @@ impl Connection {
         self.is_to_be_dropped = is_login && !self.client_properties.has("authentication_failure_close");
         exception
     }
+}
+
+fn unexpected_method() -> Exception {
+    Exception::new(ReplyCode::ChannelError, "unexpected method in connection state running")
 }

@@ -234,9 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             TransactionSettles { gone: gone.into_iter().collect(), requeued: requeued.into_iter().collect() };
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
         let (unroutable, end) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
-        self.wakes.flush();
         if let Some(end) = end {
-            self.broker.settled(Durable { value: (), at: end }).await?;
+            self.told(Durable { value: (), at: end }).await?;
         }
         let returned = unroutable.into_iter().map(|index| &publishes[index]);
         let returned = returned.filter(|publish| publish.mandatory);
@@ -252,44 +251,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 if declare.passive {
                     broker.check_exchange_exists(session, &name)?;
                 } else {
-                    broker
-                        .settled(broker.declare_exchange(session, declare_exchange(name, declare))?)
-                        .await?;
+                    let durable = broker.declare_exchange(session, declare_exchange(name, declare))?;
+                    self.told(durable).await?;
                 }
                 Ok(Reply::Done)
             }
             Topology::DeleteExchange(delete) => {
                 let name = ExchangeName::new(delete.exchange.as_str());
                 let condition = DeleteIf { unused: delete.if_unused, empty: false };
-                broker.settled(broker.delete_exchange(session, &name, condition)?).await?;
+                let durable = broker.delete_exchange(session, &name, condition)?;
+                self.told(durable).await?;
                 Ok(Reply::Done)
             }
             Topology::BindExchange(bind) => {
                 let destination = Destination::Exchange(ExchangeName::new(bind.destination.as_str()));
                 let binding =
                     binding(bind.source.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
-                broker.settled(broker.bind(session, binding)?).await?;
+                let durable = broker.bind(session, binding)?;
+                self.told(durable).await?;
                 Ok(Reply::Done)
             }
             Topology::UnbindExchange(unbind) => {
                 let destination = Destination::Exchange(ExchangeName::new(unbind.destination.as_str()));
                 let key = unbind.routing_key.as_str();
                 let binding = binding(unbind.source.as_str(), destination, key, unbind.arguments);
-                broker.settled(broker.unbind(session, &binding)?).await?;
+                let durable = broker.unbind(session, &binding)?;
+                self.told(durable).await?;
                 Ok(Reply::Done)
             }
             Topology::BindQueue(bind) => {
                 let destination = Destination::Queue(QueueName::new(bind.queue.as_str()));
                 let binding =
                     binding(bind.exchange.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
-                broker.settled(broker.bind(session, binding)?).await?;
+                let durable = broker.bind(session, binding)?;
+                self.told(durable).await?;
                 Ok(Reply::Done)
             }
             Topology::UnbindQueue(unbind) => {
                 let destination = Destination::Queue(QueueName::new(unbind.queue.as_str()));
                 let key = unbind.routing_key.as_str();
                 let binding = binding(unbind.exchange.as_str(), destination, key, unbind.arguments);
-                broker.settled(broker.unbind(session, &binding)?).await?;
+                let durable = broker.unbind(session, &binding)?;
+                self.told(durable).await?;
                 Ok(Reply::Done)
             }
             Topology::DeclareQueue(declare) => self.declare_queue(declare).await,
@@ -301,9 +304,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let name = QueueName::new(delete.queue.as_str());
                 let condition = DeleteIf { unused: delete.if_unused, empty: delete.if_empty };
                 let deleted = broker.delete_queue(session, &name, condition, &mut self.wakes)?;
-                Ok(Reply::Count(count(broker.settled(deleted).await?.unwrap_or(0))))
+                Ok(Reply::Count(count(self.told(deleted).await?.unwrap_or(0))))
             }
         }
+    }
+
+    /// Waits until a result may be told. Whoever is to be woken is woken before: others rely on that wake, too.
+    async fn told<T>(&mut self, durable: Durable<T>) -> Result<T, Error> {
+        self.wakes.flush();
+        self.broker.settled(durable).await
     }
 
     async fn declare_queue(&mut self, declare: queue::Declare) -> Result<Reply, Exception> {
@@ -319,7 +328,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 auto_delete: declare.auto_delete,
                 arguments: declare.arguments,
             };
-            self.broker.settled(self.broker.declare_queue(session, declare)?).await?
+            let durable = self.broker.declare_queue(session, declare)?;
+            self.told(durable).await?
         };
         let (message_count, consumer_count) = (count(declared.messages), count(declared.consumers));
         Ok(Reply::Queue { name: declared.name, message_count, consumer_count })

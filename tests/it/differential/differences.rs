@@ -90,13 +90,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
          (4096) (connection.tune-ok)",
     ),
     parting(
-        "Channel numbers end at channel_max",
-        "channels::a_number_above_channel_max_is_refused",
-        "4 channel.open-ok",
-        "0 connection.close 530 NOT_ALLOWED - number of channels opened (3) has reached the negotiated channel_max (3) \
-         (0/0)",
-    ),
-    parting(
         "Content on a channel that is not open is 504",
         "content::content_on_an_unopened_channel_is_504",
         "0 connection.close 505 UNEXPECTED_FRAME - expected method frame, got non method frame instead \\(0/0\\)",
