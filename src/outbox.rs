@@ -24,6 +24,7 @@ pub struct Outbox {
     is_full: AtomicBool,
     is_woken: AtomicBool,
     is_closed: AtomicBool,
+    has_close: AtomicBool,
     notify: Notify,
 }
 
@@ -46,6 +47,7 @@ impl Outbox {
             is_full: AtomicBool::new(false),
             is_woken: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            has_close: AtomicBool::new(false),
             notify: Notify::new(),
         }
     }
@@ -53,6 +55,9 @@ impl Outbox {
     /// Appends an event; the caller sees to the wake.
     pub fn push(&self, event: Event) -> Room {
         let bytes = event.memory_bytes();
+        if matches!(event, Event::Close(_)) {
+            self.has_close.store(true, Ordering::Relaxed);
+        }
         let mut events = self.events.lock();
         events.push_back(event);
         let waiting = self.bytes.load(Ordering::Relaxed) + bytes;
@@ -72,7 +77,8 @@ impl Outbox {
 
     /// Wakes the driver.
     pub fn wake(&self) {
-        self.is_woken.store(false, Ordering::Release);
+        // Sees what was pushed by those who relied on this wake.
+        self.is_woken.swap(false, Ordering::AcqRel);
         self.notify.notify_one();
     }
 
@@ -83,6 +89,11 @@ impl Outbox {
         std::mem::swap(&mut *events, into);
         self.bytes.store(0, Ordering::Relaxed);
         self.is_full.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the connection was told to close: that counts also while its client reads nothing.
+    pub fn has_close(&self) -> bool {
+        self.has_close.load(Ordering::Relaxed)
     }
 
     /// Waits until someone wakes the driver.

@@ -550,9 +550,11 @@ impl Connection {
         self.channel_count
     }
 
-    /// Takes what all channels leave behind: the connection is gone.
+    /// Takes what all channels leave behind: the connection is gone, or only the answer to our close is awaited.
     pub fn release_all(&mut self) -> Vec<Request> {
-        self.phase = Phase::Closed;
+        if self.phase != Phase::Closing {
+            self.phase = Phase::Closed;
+        }
         self.pending = None;
         let acks = self.take_acks();
         let mut requests: Vec<Request> = self.follow_ups.drain(..).chain(acks).collect();

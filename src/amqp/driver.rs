@@ -93,7 +93,10 @@ struct Driver<S> {
     /// The journal position whose sync the outbox will be told of.
     awaited: Position,
     figures_at: Option<Instant>,
+    /// Something changed that is to be seen at once.
     figures_are_stale: bool,
+    /// Something may have changed since they were refreshed.
+    figures_are_due: bool,
     /// Channels opened and closed, as far as the node's counters know.
     churn: (u64, u64),
 }
@@ -125,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             awaited: Position::NONE,
             figures_at: None,
             figures_are_stale: false,
+            figures_are_due: false,
             churn: (0, 0),
         }
     }
@@ -135,7 +139,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let now = time::now();
             self.mind_time(now)?;
             self.handle_input().await;
+            let was_blocked = self.machine.is_blocked();
             self.hand_over_events();
+            if self.machine.is_closing() {
+                // Whoever waits for what it held need not wait for its close-ok; and nothing more is queued up for it.
+                self.release_all();
+            }
             self.flush_confirms();
             self.wakes.flush();
             self.refresh_figures(now);
@@ -144,6 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.socket.ignore_until(time::now() + REFUSED_LOGIN_DELAY).await;
                 }
                 return Ok(());
+            }
+            if was_blocked && !self.machine.is_blocked() {
+                // What came while it was blocked is in the buffer: no byte may follow to wake us for it.
+                continue;
             }
             let may_read = !self.machine.is_blocked() && self.machine.output().len() < OUTPUT_BYTES_MAX;
             let wants = Wants { to_read: may_read, to_know_when_written: !may_read || self.has_starved };
@@ -191,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let heartbeat = self.heartbeat.map(|heartbeat| heartbeat.next_deadline());
-        let figures = self.figures_at.filter(|_| self.figures_are_stale).map(|at| at + FIGURES_INTERVAL);
+        let figures = self.figures_at.filter(|_| self.figures_are_due).map(|at| at + FIGURES_INTERVAL);
         [heartbeat, self.patience, figures].into_iter().flatten().min()
     }
 
@@ -216,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Hands what came through the outbox to the machine, unless the client does not read what it gets.
     fn hand_over_events(&mut self) {
-        if self.machine.output().len() < OUTPUT_BYTES_MAX {
+        if self.machine.output().len() < OUTPUT_BYTES_MAX || self.outbox.has_close() {
             self.drain_outbox();
         }
         if self.has_starved && self.machine.output().len() < OUTPUT_BYTES_MAX / 2 {
@@ -240,6 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut events = std::mem::take(&mut self.events);
         self.has_starved |= self.outbox.drain(&mut events);
         for event in events.drain(..) {
+            if let Event::ConsumerCancelled { consumer, .. } = event {
+                self.unsubscribe(consumer);
+                self.resume_shared();
+            }
             let is_blocked_before = self.machine.is_blocked();
             if let Err(delivery) = self.machine.handle_event(event)
                 && let Some(source) = delivery.source
@@ -291,6 +308,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.count_churn();
         let Some(entry) = &self.entry else { return };
         if self.figures_at.is_some_and(|at| now < at + FIGURES_INTERVAL) && !self.figures_are_stale {
+            // Shown at the latest when the interval is over, also if nothing else happens.
+            self.figures_are_due = true;
             return;
         }
         entry.is_blocked.store(self.machine.is_blocked(), Ordering::Relaxed);
@@ -309,6 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         *entry.channels.lock() = figures.collect();
         self.figures_at = Some(now);
         self.figures_are_stale = false;
+        self.figures_are_due = false;
     }
 
     fn count_churn(&mut self) {
@@ -323,17 +343,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Gives back everything the connection held.
-    fn leave(&mut self) {
-        self.outbox.close();
-        for request in self.machine.release_all() {
-            self.release_on_leave(request);
-        }
-        self.count_churn();
-        // Consumers that the broker ended are no channel's any more.
+    /// Gives back what its channels held. All consumers go before any message returns: it must not come back to them.
+    fn release_all(&mut self) {
         for consumer in std::mem::take(&mut self.consumers) {
             self.broker.unsubscribe(consumer, &mut self.wakes);
         }
+        for request in self.machine.release_all() {
+            self.release_on_leave(request);
+        }
+    }
+
+    /// Gives back everything the connection held.
+    fn leave(&mut self) {
+        self.outbox.close();
+        self.release_all();
+        self.count_churn();
         self.drain_outbox();
         for (_, address) in self.reply_addresses.drain(..) {
             self.broker.unsubscribe_replies(&address);

@@ -20,7 +20,11 @@ pub struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownTag(pub DeliveryTag);
 
-/// Deliveries in the order of their tags; settled ones stay as gaps until all before them are settled.
+/// How many gaps are kept before those that are between others go, too.
+const GAPS_MAX: usize = 1024;
+
+/// Deliveries in the order of their tags; settled ones stay as gaps until all before them are settled, or until there are
+/// more gaps than deliveries.
 #[derive(Debug, Default)]
 pub struct Unacked {
     slots: VecDeque<(DeliveryTag, Option<Delivered>)>,
@@ -77,6 +81,9 @@ impl Unacked {
         self.count -= into.len() - before;
         while self.slots.front().is_some_and(|(_, delivered)| delivered.is_none()) {
             self.slots.pop_front();
+        }
+        if self.slots.len() > GAPS_MAX + 2 * self.count {
+            self.slots.retain(|(_, delivered)| delivered.is_some());
         }
         Ok(())
     }
@@ -138,6 +145,15 @@ mod tests {
         assert_eq!(take(&mut unacked, 2, false), Ok(vec![2]));
         assert_eq!(take(&mut unacked, 2, true), Err(UnknownTag(DeliveryTag(2))));
         assert_eq!(unacked.len(), 2);
+    }
+
+    #[test]
+    fn one_delivery_held_for_long_does_not_keep_the_gaps_behind_it() {
+        let mut unacked = filled(1..=10_000);
+        (2..10_000).for_each(|tag| assert_eq!(take(&mut unacked, tag, false), Ok(vec![tag])));
+        assert!(unacked.slots.len() <= GAPS_MAX + 4, "{} slots", unacked.slots.len());
+        assert_eq!(take(&mut unacked, 5000, false), Err(UnknownTag(DeliveryTag(5000))));
+        assert_eq!(take(&mut unacked, 10_000, true), Ok(vec![1, 10_000]));
     }
 
     #[test]

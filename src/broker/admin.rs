@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::session::Session;
-use super::topology::Vhost;
+use super::topology::Topology;
 use super::{Broker, Durable};
 use crate::auth::permissions::Permissions;
 use crate::auth::{self, Authenticator, User, password};
@@ -91,14 +91,14 @@ impl Broker {
     pub fn delete_vhost(&self, name: &VhostName, wakes: &mut Wakes) -> Result<Durable<()>, Error> {
         let _admin = self.admin.lock();
         let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
-        let at = self.store.append_changes(&deletion_of(name, &vhost, &self.users.grants()));
-        let _ = self.users.apply(&Change::Delete(Key::Vhost(name.clone())));
-        let queues: Vec<_> = {
+        let (at, queues) = {
             let mut topology = vhost.topology_mut();
-            let queues = topology.queues().cloned().collect();
-            *topology = super::topology::Topology::default();
-            queues
+            let at = self.store.append_changes(&deletion_of(name, &topology, &self.users.grants()));
+            let queues: Vec<_> = topology.queues().cloned().collect();
+            topology.delete_all();
+            (at, queues)
         };
+        let _ = self.users.apply(&Change::Delete(Key::Vhost(name.clone())));
         for queue in queues {
             let always = |_: &_| Ok::<(), std::convert::Infallible>(());
             let Ok((_, subscriptions)) = queue.delete(always, wakes);
@@ -212,8 +212,7 @@ fn check_name(kind: &str, name: &str) -> Result<(), Error> {
 }
 
 /// The changes that remove a vhost and everything in it.
-fn deletion_of(name: &VhostName, vhost: &Vhost, grants: &[auth::users::Grant]) -> Vec<Change> {
-    let topology = vhost.topology();
+fn deletion_of(name: &VhostName, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
     let mut keys: Vec<Key> =
         topology.bindings().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
     let durable_queues = topology.queues().filter(|queue| queue.definition.durable);

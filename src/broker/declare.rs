@@ -89,6 +89,7 @@ impl Broker {
         let definition =
             definition::Exchange { kind: kind.name().into(), durable, auto_delete, internal, arguments };
         let mut topology = session.vhost.topology_mut();
+        check_vhost(session, &topology)?;
         if let Some(current) = topology.exchange(name.as_str()) {
             check_exchange(&resource, &current.definition, &definition)?;
             return Ok(Durable::at_once(false));
@@ -171,6 +172,7 @@ impl Broker {
         session.check(Access::Configure, resource.clone())?;
         let definition = self.new_definition(session, &resource, declare)?;
         let mut topology = session.vhost.topology_mut();
+        check_vhost(session, &topology)?;
         self.counters.queues_declared.fetch_add(1, Ordering::Relaxed);
         if let Some(current) = topology.queue(name.as_str()) {
             check_owner(session, &resource, current)?;
@@ -400,6 +402,11 @@ impl Broker {
         session.check(Access::Write, destination)?;
         session.check(Access::Read, session.exchange(&binding.source))
     }
+}
+
+/// A vhost may be deleted while its connections still talk.
+fn check_vhost(session: &Session, topology: &Topology) -> Result<(), Error> {
+    if topology.is_deleted { Err(Error::NoVhost(session.vhost.name.clone())) } else { Ok(()) }
 }
 
 fn check_ends(session: &Session, topology: &Topology, binding: &Binding) -> Result<(), Error> {

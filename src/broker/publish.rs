@@ -235,6 +235,9 @@ impl Broker {
         let mut unroutable = Vec::new();
         let mut prepared = Vec::new();
         for (index, message) in publishes.iter().enumerate() {
+            if replies::is_address(message) && self.reply(session, message, wakes).unwrap_or(false) {
+                continue;
+            }
             match self.prepare::<Error>(session, message, None) {
                 Ok(found) if !found.route.queues.is_empty() => {
                     found.route.counters.count(found.route.queues.len());

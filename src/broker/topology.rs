@@ -77,6 +77,8 @@ fn binding_id(binding: &Binding) -> BindingId {
 /// The exchanges, queues and bindings of a vhost.
 #[derive(Debug, Default)]
 pub struct Topology {
+    /// The vhost is gone: its last connections must not leave anything behind in it.
+    pub(super) is_deleted: bool,
     pub(super) exchanges: HashMap<ExchangeName, Exchange>,
     pub(super) queues: HashMap<QueueName, Arc<Queue>>,
     by_source: HashMap<ExchangeName, HashMap<BindingId, Arc<Binding>>>,
@@ -162,6 +164,11 @@ impl Topology {
                 self.by_destination.remove(&binding.destination);
             }
         }
+    }
+
+    /// Forgets everything, for good.
+    pub(super) fn delete_all(&mut self) {
+        *self = Self { is_deleted: true, ..Self::default() };
     }
 
     /// Routes a message published to `exchange`.

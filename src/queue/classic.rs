@@ -407,6 +407,7 @@ impl Queue {
         }
         let state = std::mem::take(&mut inner.state);
         drop(inner);
+        state.give_back_credit();
         self.store.release(&state.positions());
         Ok((figures, subscriptions))
     }

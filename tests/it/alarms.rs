@@ -1,7 +1,7 @@
 //! Alarms: who publishes while memory or disk is short is told so, and waits; who only consumes notices nothing.
 
 use crate::support::broker::start_in_process;
-use crate::support::{Client, Login, Scenario};
+use crate::support::{Client, Login, Scenario, codec};
 use std::sync::Arc;
 use warren::broker::Broker;
 use warren::broker::alarms::Resource;
@@ -50,6 +50,25 @@ fn a_publisher_is_blocked_until_the_alarm_clears() {
     broker.set_alarm(Resource::Memory, false);
     expect_unblocked(&mut c, sent + 1);
     c.expect_queue(1, "~q", sent as u32 + 1, 0);
+}
+
+/// What the broker has read and not looked at needs no further byte from the client.
+#[test]
+fn what_was_read_behind_the_block_is_handled_when_the_alarm_clears() {
+    let (t, broker) = own_broker();
+    let mut c = t.open();
+    c.declare(1, "~q", "exclusive");
+    c.call(1, "confirm.select", "confirm.select-ok");
+    broker.set_alarm(Resource::Memory, true);
+    let publish = [
+        codec::frame(1, 1, &codec::encode("basic.publish key=~q", &[], &t.trace.prefix)),
+        codec::frame(2, 1, &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ]
+    .concat();
+    c.send_bytes(&publish.repeat(20));
+    while c.receive("connection.blocked").method.name != "connection.blocked" {}
+    broker.set_alarm(Resource::Memory, false);
+    expect_unblocked(&mut c, 20);
 }
 
 #[test]

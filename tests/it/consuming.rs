@@ -367,7 +367,46 @@ fn a_lost_connection_takes_its_consumers_along(t: &Scenario) {
     c.call(1, "queue.delete queue=~q", "queue.delete-ok messages=0");
 }
 
+fn messages_of_a_deleted_queue_do_not_count_against_a_global_prefetch(t: &Scenario) {
+    let mut c = t.open();
+    c.open_channel(2);
+    c.declare(2, "~a", "exclusive");
+    c.declare(2, "~b", "exclusive");
+    c.call(1, "basic.qos prefetch=2 global", "basic.qos-ok");
+    c.consume(1, "~a", "a", "");
+    c.consume(1, "~b", "b", "");
+    c.publish(2, "", "~a", "one");
+    c.publish(2, "", "~a", "two");
+    c.expect("1 basic.deliver tag=a delivery=1 key=~a: one");
+    c.expect("1 basic.deliver tag=a delivery=2 key=~a: two");
+    c.send(2, "queue.delete queue=~a");
+    c.expect_all(&["1 basic.cancel tag=a no-wait", "2 queue.delete-ok messages=0"]);
+    c.send(1, "basic.ack delivery=2 multiple");
+    c.publish(2, "", "~b", "three");
+    c.expect("1 basic.deliver tag=b delivery=3 key=~b: three");
+}
+
+fn acks_of_a_transaction_make_room_under_a_global_prefetch(t: &Scenario) {
+    let mut c = t.open();
+    c.open_channel(2);
+    c.declare(2, "~a", "exclusive");
+    c.declare(2, "~b", "exclusive");
+    c.call(1, "basic.qos prefetch=1 global", "basic.qos-ok");
+    c.call(1, "tx.select", "tx.select-ok");
+    c.consume(1, "~a", "a", "");
+    c.consume(1, "~b", "b", "");
+    c.publish(2, "", "~a", "one");
+    c.expect("1 basic.deliver tag=a delivery=1 key=~a: one");
+    c.publish(2, "", "~b", "two");
+    c.expect_queue(2, "~b", 1, 1);
+    c.send(1, "basic.ack delivery=1");
+    c.send(1, "tx.commit");
+    c.expect_all(&["1 tx.commit-ok", "1 basic.deliver tag=b delivery=2 key=~b: two"]);
+}
+
 scenarios![
+    messages_of_a_deleted_queue_do_not_count_against_a_global_prefetch,
+    acks_of_a_transaction_make_room_under_a_global_prefetch,
     a_consumer_gets_what_is_there_and_what_comes,
     consume_ok_comes_before_the_first_delivery,
     the_broker_makes_up_a_missing_tag,

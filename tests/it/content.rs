@@ -1,6 +1,8 @@
 //! Content: a method, its header, its bodies; sizes, and what may not stand between them.
 
-use crate::support::{Properties, Scenario, Value, scenarios, text};
+use crate::support::broker::start_in_process;
+use crate::support::raw::PATIENCE;
+use crate::support::{Client, Properties, Scenario, Value, scenarios, text};
 
 fn start_publish(t: &Scenario) -> crate::support::Client {
     let mut c = t.open();
@@ -182,6 +184,32 @@ fn an_announced_body_above_the_largest_message_is_refused(t: &Scenario) {
     let is_wanted = close.text.starts_with("0 connection.close 501 FRAME_ERROR")
         || close.text.starts_with("1 channel.close 406 PRECONDITION_FAILED - message size");
     assert!(is_wanted, "{}", close.text);
+}
+
+/// Connections are closed on demand, whether their clients read or not.
+#[test]
+fn a_client_that_reads_nothing_can_be_told_to_go() {
+    const MESSAGES: u32 = 40;
+    let (target, broker) = start_in_process();
+    let t = Scenario::new(target, true);
+    let mut deaf = t.open();
+    let of_the_deaf = broker.connections.all()[0].id;
+    let mut c = t.open();
+    c.declare(1, "~q", "");
+    for _ in 0..MESSAGES {
+        c.publish(1, "", "~q", vec![b'x'; 1024 * 1024]);
+    }
+    c.expect_queue(1, "~q", MESSAGES, 0);
+    deaf.send(1, "basic.consume queue=~q tag=t");
+    let ready = |c: &mut Client| {
+        c.send(1, "queue.declare queue=~q passive");
+        c.next("queue.declare-ok").unwrap().number("messages") as u32
+    };
+    while ready(&mut c) > 0 {}
+    broker.connections.close_where(|connection| connection.id == of_the_deaf, "go");
+    let started = warren::time::now();
+    while ready(&mut c) < MESSAGES && started.elapsed() < PATIENCE {}
+    c.expect_queue(1, "~q", MESSAGES, 0);
 }
 
 scenarios![

@@ -20,6 +20,23 @@ fn a_reply_comes_back_without_a_queue(t: &Scenario) {
     client.expect("1 basic.deliver tag=r delivery=1 key=amq.rabbitmq.reply-to.* {correlation-id=7}: answer");
 }
 
+fn a_reply_in_a_transaction_comes_back(t: &Scenario) {
+    let mut server = t.open();
+    server.declare(1, "~rpc", "exclusive");
+    server.consume(1, "~rpc", "s", "no-ack");
+    let mut client = t.open();
+    client.consume(1, REPLY_TO, "r", "no-ack");
+    let properties = Properties::new("reply-to=amq.rabbitmq.reply-to");
+    client.publish_with(1, "key=~rpc", &properties, "question");
+    let question = server.receive("the question");
+    let reply_to = question.properties.get("reply-to").to_string();
+    server.open_channel(2);
+    server.call(2, "tx.select", "tx.select-ok");
+    server.publish(2, "", &reply_to, "answer");
+    server.call(2, "tx.commit", "tx.commit-ok");
+    client.expect("1 basic.deliver tag=r delivery=1 key=amq.rabbitmq.reply-to.* answer");
+}
+
 fn acks_are_406(t: &Scenario) {
     let mut c = t.open();
     c.refused(
@@ -86,6 +103,7 @@ fn another_reply_to_is_carried_as_it_is(t: &Scenario) {
 }
 
 scenarios![
+    a_reply_in_a_transaction_comes_back,
     a_reply_comes_back_without_a_queue,
     acks_are_406,
     a_second_reply_consumer_is_406,

@@ -1,5 +1,6 @@
 //! basic.ack, basic.nack, basic.reject and basic.recover: what is settled, what comes back, and where.
 
+use crate::support::scenario::run;
 use crate::support::{Client, Scenario, scenarios};
 
 /// A queue of bodies `one`, `two`, …, all of them got and unacked on channel 1 as deliveries 1, 2, ….
@@ -256,7 +257,44 @@ fn a_settle_behind_a_close_is_ignored(t: &Scenario) {
     c.expect_messages(2, "~q", &["one"]);
 }
 
+fn an_unanswered_connection_close_returns_messages_at_once(t: &Scenario) {
+    let mut other = t.open();
+    other.declare(1, "~q", "");
+    for body in ["one", "two", "three"] {
+        other.publish(1, "", "~q", body);
+    }
+    other.expect_queue(1, "~q", 3, 0);
+    let mut c = t.open();
+    c.call(1, "basic.qos prefetch=2", "basic.qos-ok");
+    c.consume(1, "~q", "t", "");
+    c.expect("1 basic.deliver tag=t delivery=1 key=~q: one");
+    c.expect("1 basic.deliver tag=t delivery=2 key=~q: two");
+    c.send(1, "channel.open");
+    c.expect("0 connection.close 504 CHANNEL_ERROR - second 'channel.open' seen (channel.open)");
+    other.expect_messages(1, "~q", &["one", "two", "three"]);
+    other.call(1, "queue.delete queue=~q", "queue.delete-ok messages=0");
+}
+
+/// Not the other way round: first what the one channel had, to a consumer on the other that is to go, too.
+#[test]
+fn what_a_lost_connection_had_unacked_does_not_go_to_its_other_consumers() {
+    run(|t| {
+        let mut other = t.open();
+        other.declare(1, "~q", "");
+        let mut c = t.open();
+        c.open_channel(2);
+        c.consume(1, "~q", "acks", "");
+        other.publish(1, "", "~q", "one");
+        c.expect("1 basic.deliver tag=acks delivery=1 key=~q: one");
+        c.consume(2, "~q", "needs-no-ack", "no-ack");
+        c.close();
+        other.expect_messages(1, "~q", &["one"]);
+        other.call(1, "queue.delete queue=~q", "queue.delete-ok messages=0");
+    });
+}
+
 scenarios![
+    an_unanswered_connection_close_returns_messages_at_once,
     an_ack_settles_one_message,
     a_multiple_ack_settles_all_up_to_its_tag,
     tag_0_with_multiple_settles_everything,

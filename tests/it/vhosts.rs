@@ -1,7 +1,13 @@
 //! Virtual hosts: each a world of its own, made and deleted over the HTTP API.
 
+use crate::support::broker::start_in_process;
 use crate::support::scenario::run;
 use crate::support::{Login, Scenario, scenarios};
+use warren::arguments::Table;
+use warren::broker::declare::DeclareQueue;
+use warren::definition;
+use warren::name::VhostName;
+use warren::outbox::Wakes;
 
 fn the_same_names_mean_different_things(t: &Scenario) {
     t.vhost("~v");
@@ -50,6 +56,31 @@ fn a_deleted_vhost_closes_its_connections() {
         t.forget(&["/api/vhosts/~v"]);
         c.expect_connection_close("320 CONNECTION_FORCED - vhost '~v' is deleted (0/0)");
     });
+}
+
+/// A connection may still be at work while its vhost goes: nothing of what it declares may outlive it.
+#[test]
+fn nothing_can_be_declared_in_a_deleted_vhost() {
+    let (_, broker) = start_in_process();
+    let vhost = VhostName::new("v");
+    let guest = broker.log_in("guest", b"guest", true).unwrap();
+    let all = || ".*".to_string();
+    let all = definition::Permissions { configure: all(), write: all(), read: all() };
+    let grant = || drop(broker.set_permissions(&vhost, &guest.name, all.clone()).unwrap());
+    drop(broker.put_vhost(&vhost, definition::Vhost::default()).unwrap());
+    grant();
+    let session = broker.enter(&guest, &vhost, None).unwrap();
+    drop(broker.delete_vhost(&vhost, &mut Wakes::default()).unwrap());
+    drop(broker.put_vhost(&vhost, definition::Vhost::default()).unwrap());
+    grant();
+    let declare = DeclareQueue {
+        name: "q".into(),
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: Table::default(),
+    };
+    assert!(broker.declare_queue(&session, declare).is_err());
 }
 
 fn a_deleted_vhost_takes_its_queues_along(t: &Scenario) {

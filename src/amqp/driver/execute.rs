@@ -16,6 +16,7 @@ use crate::name::{
     BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, Position, QueueId, QueueName, Sequence,
     VhostName,
 };
+use crate::time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -99,6 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.session = Some(session);
                 self.machine.handle_reply(Reply::Done);
                 self.register();
+                // An alarm that cleared before the connection was known has told it nothing.
+                self.machine.begin_input(time::unix_ms(), self.broker.alarms.reason());
                 None
             }
             Err(error) => Some(Reply::Failed(error.into())),
@@ -163,6 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.settle_in(queue, &sequences, settle.disposition);
             }
         }
+        self.resume_shared();
+    }
+
+    /// Something was settled: consumers of other queues may share the credit that came back.
+    pub(super) fn resume_shared(&mut self) {
         if self.has_shared_limits {
             self.consumers.iter().for_each(|consumer| self.broker.resume(*consumer, &mut self.wakes));
         }
@@ -201,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(Reply::Consuming { consumer, tag, reply_address: Some(address) })
     }
 
-    fn unsubscribe(&mut self, consumer: ConsumerId) {
+    pub(super) fn unsubscribe(&mut self, consumer: ConsumerId) {
         self.consumers.retain(|other| *other != consumer);
         self.broker.unsubscribe(consumer, &mut self.wakes);
     }
@@ -234,6 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             TransactionSettles { gone: gone.into_iter().collect(), requeued: requeued.into_iter().collect() };
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
         let (unroutable, end) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
+        self.resume_shared();
         if let Some(end) = end {
             self.told(Durable { value: (), at: end }).await?;
         }

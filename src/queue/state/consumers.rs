@@ -40,7 +40,7 @@ impl ChannelCredit {
         taken.is_ok()
     }
 
-    fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         let _ =
             self.unacked.fetch_update(Ordering::AcqRel, Ordering::Acquire, |unacked| unacked.checked_sub(1));
     }

@@ -400,6 +400,12 @@ impl State {
         live
     }
 
+    /// Gives back what unacked messages take of their channels' shared credit: nobody will settle them in a deleted queue.
+    pub fn give_back_credit(&self) {
+        let holders = self.unacked.values().filter_map(|unacked| unacked.holder.as_ref());
+        holders.for_each(|(_, _, credit)| credit.give_back());
+    }
+
     /// The records of all messages, ready and unacked: what goes with a deleted queue.
     pub fn positions(&self) -> Vec<Position> {
         let ready = self.ready.iter().map(|entry| entry.position);
