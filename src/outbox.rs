@@ -96,6 +96,11 @@ impl Outbox {
         self.has_close.load(Ordering::Relaxed)
     }
 
+    /// How many bytes wait, about.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until someone wakes the driver.
     pub async fn woken(&self) {
         self.notify.notified().await;

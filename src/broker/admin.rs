@@ -96,6 +96,7 @@ impl Broker {
             let at = self.store.append_changes(&deletion_of(name, &topology, &self.users.grants()));
             let queues: Vec<_> = topology.queues().cloned().collect();
             topology.delete_all();
+            vhost.changed();
             (at, queues)
         };
         let _ = self.users.apply(&Change::Delete(Key::Vhost(name.clone())));

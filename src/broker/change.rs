@@ -29,6 +29,7 @@ pub(super) fn make(vhost: &Vhost, topology: &mut Topology, store: &Store, steps:
     for step in steps {
         changes.extend(make_one(vhost, topology, step));
     }
+    vhost.changed();
     if changes.is_empty() { Position::NONE } else { store.append_changes(&changes) }
 }
 

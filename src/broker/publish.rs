@@ -241,15 +241,17 @@ impl Broker {
             match self.prepare::<Error>(session, message, None) {
                 Ok(found) if !found.route.queues.is_empty() => {
                     found.route.counters.count(found.route.queues.len());
-                    let reserved =
-                        if message.is_persistent { reserve(&found.route.queues) } else { SmallVec::new() };
+                    // Transient ones, too: or they would stand behind the persistent ones of the transaction.
+                    let reserved = reserve(&found.route.queues);
                     prepared.push((found, reserved));
                 }
                 // An exchange that went since the publish was checked leads nowhere.
                 _ => unroutable.push(index),
             }
         }
-        let stored: Vec<_> = prepared.iter().filter(|(_, reserved)| !reserved.is_empty()).collect();
+        let is_stored =
+            |found: &Prepared, reserved: &Reserved| found.message.is_persistent && !reserved.is_empty();
+        let stored: Vec<_> = prepared.iter().filter(|(found, reserved)| is_stored(found, reserved)).collect();
         let targets: Vec<Targets> = stored.iter().map(|(_, reserved)| targets(reserved)).collect();
         let records: Vec<(&Message, &[(QueueId, Sequence)])> = stored
             .iter()
@@ -269,7 +271,7 @@ impl Broker {
             (positions, end) = (appended.into_iter(), Some(at));
         }
         for (found, reserved) in &prepared {
-            let position = if reserved.is_empty() { None } else { positions.next() };
+            let position = if is_stored(found, reserved) { positions.next() } else { None };
             let position = position.unwrap_or(Position::NONE);
             enqueue(&found.route.queues, reserved, position, &found.message, wakes);
         }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// What the names of reply addresses start with; the pseudo queue's name and a dot.
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
+/// Replies to a client that has this much waiting are dropped: no queue holds them, and memory must not.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Where replies to an address go.
 #[derive(Clone, Debug)]
 pub(super) struct ReplyConsumer {
@@ -65,6 +68,10 @@ impl Broker {
         session.check(Access::Write, session.exchange(&message.exchange))?;
         let Ok(address) = std::str::from_utf8(message.routing_key()) else { return Ok(false) };
         let Some(target) = self.replies.get(address).map(|target| target.clone()) else { return Ok(false) };
+        if target.outbox.waiting_bytes() > WAITING_BYTES_MAX {
+            tracing::debug!(address, "reply dropped: its consumer reads nothing");
+            return Ok(true);
+        }
         let delivery = Delivery {
             channel: target.channel,
             consumer: target.consumer,

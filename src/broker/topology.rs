@@ -210,11 +210,14 @@ impl Vhost {
         self.topology.read()
     }
 
-    /// The topology, to change. The generation moves, so that remembered routes are asked anew.
+    /// The topology, to change. Whoever does change it says so by [`Vhost::changed`], before the guard goes.
     pub(super) fn topology_mut(&self) -> parking_lot::RwLockWriteGuard<'_, Topology> {
-        let guard = self.topology.write();
+        self.topology.write()
+    }
+
+    /// The topology changed: remembered routes are to be asked anew.
+    pub(super) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        guard
     }
 
     /// A number that is another after every change of the topology. Read it before what is to be remembered.

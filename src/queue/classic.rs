@@ -261,7 +261,9 @@ impl Queue {
         let mut inner = self.inner.lock();
         if inner.is_deleted {
             drop(inner);
-            self.store.release(&[position]);
+            if position.is_some() {
+                self.store.release(&[position]);
+            }
             return;
         }
         self.enqueue(&mut inner, sequence, position, message, wakes);

@@ -1,5 +1,6 @@
 //! Direct reply-to: a consumer without a queue, whose name the broker makes up.
 
+use crate::support::broker::start_in_process;
 use crate::support::{Properties, Scenario, scenarios};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -100,6 +101,28 @@ fn another_reply_to_is_carried_as_it_is(t: &Scenario) {
     c.declare(1, "~q", "exclusive");
     c.publish_with(1, "key=~q", &Properties::new("reply-to=somewhere"), "x");
     c.get(1, "~q", "basic.get-ok delivery=1 key=~q left=0 {reply-to=somewhere}: x");
+}
+
+/// No queue holds a reply, so memory must not either.
+#[test]
+fn replies_to_a_client_that_reads_nothing_are_dropped_at_a_bound() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let (target, broker) = start_in_process();
+    let t = Scenario::new(target, true);
+    let mut deaf = t.open();
+    let of_the_deaf = broker.connections.all()[0].id;
+    let mut server = t.open();
+    server.declare(1, "~rpc", "exclusive");
+    server.consume(1, "~rpc", "s", "no-ack");
+    deaf.consume(1, REPLY_TO, "r", "no-ack");
+    deaf.publish_with(1, "key=~rpc", &Properties::new("reply-to=amq.rabbitmq.reply-to"), "question");
+    let reply_to = server.receive("the question").properties.get("reply-to").to_string();
+    for _ in 0..64 {
+        server.publish(1, "", &reply_to, vec![b'x'; MEBIBYTE]);
+    }
+    server.call(1, "basic.qos", "basic.qos-ok");
+    let waiting = broker.connections.get(of_the_deaf).unwrap().outbox.waiting_bytes();
+    assert!(waiting <= 18 * MEBIBYTE, "{waiting} bytes wait");
 }
 
 scenarios![

@@ -30,6 +30,7 @@ mod permissions;
 mod publishing;
 mod queues;
 mod settling;
+mod stress;
 mod topic_routing;
 mod transactions;
 mod vhosts;

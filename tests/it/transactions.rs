@@ -144,7 +144,22 @@ fn a_commit_covers_persistent_messages_and_acks(t: &Scenario) {
     c.call(2, "queue.delete queue=~d", "queue.delete-ok messages=0");
 }
 
+fn a_commit_keeps_the_order_of_persistent_and_transient_messages(t: &Scenario) {
+    let mut c = t.open();
+    c.open_channel(2);
+    c.declare(2, "~q", "durable");
+    c.call(1, "tx.select", "tx.select-ok");
+    for (body, mode) in [("one", ""), ("two", "delivery-mode=2"), ("three", ""), ("four", "delivery-mode=2")]
+    {
+        c.publish_with(1, "key=~q", &Properties::new(mode), body);
+    }
+    c.call(1, "tx.commit", "tx.commit-ok");
+    c.expect_messages(2, "~q", &["one", "two", "three", "four"]);
+    c.call(2, "queue.delete queue=~q", "queue.delete-ok messages=0");
+}
+
 scenarios![
+    a_commit_keeps_the_order_of_persistent_and_transient_messages,
     publishes_wait_for_the_commit,
     a_rollback_forgets_publishes,
     a_transaction_follows_on_the_last,
