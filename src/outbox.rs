@@ -23,7 +23,6 @@ pub struct Outbox {
     bytes: AtomicUsize,
     is_full: AtomicBool,
     is_woken: AtomicBool,
-    is_closed: AtomicBool,
     has_close: AtomicBool,
     notify: Notify,
 }
@@ -46,7 +45,6 @@ impl Outbox {
             bytes: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             is_woken: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
             has_close: AtomicBool::new(false),
             notify: Notify::new(),
         }
@@ -104,16 +102,6 @@ impl Outbox {
     /// Waits until someone wakes the driver.
     pub async fn woken(&self) {
         self.notify.notified().await;
-    }
-
-    /// Says that the connection is gone: what is pushed from now on reaches nobody.
-    pub fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
-    }
-
-    /// Whether the connection is gone.
-    pub fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
     }
 }
 

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::handshake::Limits;
 use super::heartbeat::{Due, Heartbeat};
 use crate::auth::User;
-use crate::broker::connections::{Channel, NewConnection, Traffic};
+use crate::broker::connections::{Channel, Opened, Traffic};
 use crate::broker::{self, Broker, Session};
 use crate::event::Event;
 use crate::name::{ConsumerId, Position};
@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// The vhost is open: everybody may see the connection now.
     fn register(&mut self) {
         let (Some(opened), Some(session)) = (self.machine.opened(), &self.session) else { return };
-        let entry = self.broker.connected(NewConnection {
+        let entry = self.broker.connected(Opened {
             id: self.outbox.connection,
             user: session.user.clone(),
             vhost: session.vhost.name.clone(),
@@ -355,7 +355,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Gives back everything the connection held.
     fn leave(&mut self) {
-        self.outbox.close();
         self.release_all();
         self.count_churn();
         self.drain_outbox();

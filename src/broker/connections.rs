@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A channel, as people see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,13 +54,11 @@ impl Traffic {
     }
 }
 
-/// An open connection.
+/// What a driver says of its connection when it opens.
 #[derive(Debug)]
 #[allow(missing_docs)]
-pub struct Connection {
+pub struct Opened {
     pub id: ConnectionId,
-    /// `peer_host:peer_port -> host:port`
-    pub name: String,
     pub user: UserName,
     pub vhost: VhostName,
     pub peer: SocketAddr,
@@ -75,33 +73,29 @@ pub struct Connection {
     pub client_properties: Table,
     pub user_provided_name: Option<String>,
     pub traffic: Arc<Traffic>,
-    pub is_blocked: std::sync::atomic::AtomicBool,
     pub outbox: Arc<Outbox>,
+}
+
+/// An open connection: what its driver said of it, and what changes while it lives.
+#[derive(Debug)]
+pub struct Connection {
+    opened: Opened,
+    /// `peer_host:peer_port -> host:port`
+    pub name: String,
+    /// Whether its input waits for an alarm to end.
+    pub is_blocked: AtomicBool,
     /// As of the driver's last batch.
     pub channels: Mutex<Vec<Channel>>,
     /// Its exclusive queues.
     queues: Mutex<Vec<Arc<Queue>>>,
 }
 
-/// What a driver says of its connection.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct NewConnection {
-    pub id: ConnectionId,
-    pub user: UserName,
-    pub vhost: VhostName,
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
-    pub connected_at: Millis,
-    pub protocol: &'static str,
-    pub auth_mechanism: String,
-    pub channel_max: u16,
-    pub frame_max: u32,
-    pub heartbeat_s: u16,
-    pub client_properties: Table,
-    pub user_provided_name: Option<String>,
-    pub traffic: Arc<Traffic>,
-    pub outbox: Arc<Outbox>,
+impl std::ops::Deref for Connection {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.opened
+    }
 }
 
 /// The open connections.
@@ -167,25 +161,11 @@ impl Connections {
 
 impl Broker {
     /// Registers an open connection.
-    pub fn connected(&self, new: NewConnection) -> Arc<Connection> {
+    pub fn connected(&self, opened: Opened) -> Arc<Connection> {
         let connection = Arc::new(Connection {
-            id: new.id,
-            name: format!("{} -> {}", new.peer, new.local),
-            user: new.user,
-            vhost: new.vhost,
-            peer: new.peer,
-            local: new.local,
-            connected_at: new.connected_at,
-            protocol: new.protocol,
-            auth_mechanism: new.auth_mechanism,
-            channel_max: new.channel_max,
-            frame_max: new.frame_max,
-            heartbeat_s: new.heartbeat_s,
-            client_properties: new.client_properties,
-            user_provided_name: new.user_provided_name,
-            traffic: new.traffic,
-            is_blocked: false.into(),
-            outbox: new.outbox,
+            name: format!("{} -> {}", opened.peer, opened.local),
+            opened,
+            is_blocked: AtomicBool::new(false),
             channels: Mutex::default(),
             queues: Mutex::default(),
         });

@@ -1,7 +1,7 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
 use super::*;
-use crate::broker::connections::{Channel, NewConnection};
+use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
 use crate::definition::Permissions;
 use crate::event::Event;
@@ -82,7 +82,7 @@ impl Api {
     fn connect(&self, user: &str, port: u16) -> Arc<Outbox> {
         let id = self.broker.next_connection_id();
         let outbox = Arc::new(Outbox::new(id));
-        let connection = self.broker.connected(NewConnection {
+        let connection = self.broker.connected(Opened {
             id,
             user: user.into(),
             vhost: "/".into(),

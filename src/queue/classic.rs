@@ -108,7 +108,6 @@ impl Default for Inner {
 /// What carrying out a command's effects left to do.
 #[derive(Debug, Default)]
 struct Outcome {
-    subscribed: Option<ConsumerKey>,
     taken: Option<Taken>,
     is_unused: bool,
 }
@@ -500,7 +499,8 @@ impl Queue {
                 let ready_left = inner.state.ready_count();
                 outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
             }
-            Effect::Subscribed(key) => outcome.subscribed = Some(key),
+            // `subscribe` has looked for it already.
+            Effect::Subscribed(_) => {}
             Effect::Unused => outcome.is_unused = true,
         }
     }
