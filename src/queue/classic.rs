@@ -535,3 +535,43 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Value;
+    use crate::message::Properties;
+    use crate::name::QueueId;
+    use crate::store;
+
+    /// A durable queue with this time to live and one recovered message, published at `received_at`.
+    fn recovered(ttl_ms: i64, received_at: Millis) -> Arc<Queue> {
+        let mut arguments = Table::default();
+        arguments.insert("x-message-ttl".into(), Value::LongLongInt(ttl_ms));
+        let definition = definition::Queue {
+            id: QueueId(1),
+            kind: NAME.into(),
+            durable: true,
+            auto_delete: false,
+            exclusive: false,
+            arguments,
+        };
+        let message = Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]).at(received_at);
+        let messages = vec![(Sequence(1), Position::NONE, Arc::new(message))];
+        let (store, _) = store::memory::open();
+        let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
+        let new = NewQueue { vhost, name, definition, owner: None, store, deadlines: Arc::default() };
+        Queue::new(new, RecoveredQueue { next_sequence: Sequence(2), messages })
+    }
+
+    #[test]
+    fn time_to_live_counts_from_the_publish_also_after_a_restart() {
+        const HOUR_MS: i64 = 3_600_000;
+        let now = time::unix_ms();
+        let two_hours_ago = Millis(now.0 - 2 * HOUR_MS as u64);
+        let mut wakes = Wakes::default();
+        assert!(recovered(HOUR_MS, two_hours_ago).get(true, &mut wakes).is_none());
+        let taken = recovered(3 * HOUR_MS, two_hours_ago).get(true, &mut wakes);
+        assert!(taken.is_some_and(|taken| taken.redelivered));
+    }
+}

@@ -46,6 +46,7 @@ fn modules() -> Vec<(&'static str, &'static [(&'static str, Body)])> {
         ("limits", crate::limits::ALL),
         ("permissions", crate::permissions::ALL),
         ("publishing", crate::publishing::ALL),
+        ("queue_arguments", crate::queue_arguments::ALL),
         ("queues", crate::queues::ALL),
         ("settling", crate::settling::ALL),
         ("topic_routing", crate::topic_routing::ALL),

@@ -28,6 +28,7 @@ mod lapin_client;
 mod limits;
 mod permissions;
 mod publishing;
+mod queue_arguments;
 mod queues;
 mod settling;
 mod stress;

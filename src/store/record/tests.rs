@@ -25,8 +25,9 @@ proptest! {
         body in proptest::collection::vec(any::<u8>(), 0..300),
         targets in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..5),
         position in 32u64..1 << 60,
+        received_at in any::<u64>(),
     ) {
-        let message = message(&exchange, &key, &body);
+        let message = message(&exchange, &key, &body).at(Millis(received_at));
         let targets: Vec<Target> = targets.into_iter().map(|(q, s)| (QueueId(q), Sequence(s))).collect();
         let mut bytes = Vec::new();
         write_publish(&mut bytes, &message, &targets);

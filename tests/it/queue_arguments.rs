@@ -1,0 +1,96 @@
+//! Queue arguments with an effect: priorities, time to live, single active consumer.
+
+use crate::support::raw::PATIENCE;
+use crate::support::scenario::run;
+use crate::support::{Client, Properties, Scenario, Value, scenarios};
+
+fn publish(c: &mut Client, properties: &str, body: &str) {
+    c.publish_with(1, "key=~q", &Properties::new(properties), body);
+}
+
+fn the_higher_priority_is_delivered_first(t: &Scenario) {
+    let mut c = t.open();
+    c.declare_with(1, "~q", "exclusive", &[("x-max-priority", Value::I(5))]);
+    for (properties, body) in
+        [("", "none"), ("priority=3", "three"), ("priority=9", "nine"), ("priority=5", "five")]
+    {
+        publish(&mut c, properties, body);
+    }
+    c.expect_queue(1, "~q", 4, 0);
+    // What is above the highest priority counts as the highest.
+    for (number, body) in ["nine", "five", "three", "none"].iter().enumerate() {
+        c.send(1, "basic.get queue=~q no-ack");
+        let got = c.receive("basic.get-ok");
+        assert!(got.text.ends_with(&format!(": {body}")), "{number}: {}", got.text);
+    }
+}
+
+fn without_time_to_live_a_message_is_delivered_at_once_or_never(t: &Scenario) {
+    let mut c = t.open();
+    c.declare_with(1, "~q", "exclusive", &[("x-message-ttl", Value::I(0))]);
+    publish(&mut c, "", "never");
+    c.expect_queue(1, "~q", 0, 0);
+    c.consume(1, "~q", "t", "no-ack");
+    publish(&mut c, "", "now");
+    c.expect("1 basic.deliver tag=t delivery=1 key=~q: now");
+}
+
+fn the_shorter_time_to_live_counts(t: &Scenario) {
+    let mut c = t.open();
+    c.declare_with(1, "~q", "exclusive", &[("x-message-ttl", Value::I(3_600_000))]);
+    publish(&mut c, "expiration=0", "gone");
+    publish(&mut c, "expiration=7200000", "stays");
+    c.expect_queue(1, "~q", 1, 0);
+    c.get(1, "~q", "basic.get-ok delivery=1 key=~q left=0 {expiration=7200000}: stays");
+}
+
+fn one_consumer_at_a_time_is_served_and_the_next_takes_over(t: &Scenario) {
+    let mut c = t.open();
+    c.declare_with(1, "~q", "exclusive", &[("x-single-active-consumer", Value::Bool(true))]);
+    c.consume(1, "~q", "first", "");
+    c.consume(1, "~q", "second", "");
+    for body in ["one", "two"] {
+        c.publish(1, "", "~q", body);
+    }
+    c.expect("1 basic.deliver tag=first delivery=1 key=~q: one");
+    c.expect("1 basic.deliver tag=first delivery=2 key=~q: two");
+    c.call(1, "basic.cancel tag=first", "basic.cancel-ok tag=first");
+    c.publish(1, "", "~q", "three");
+    c.expect("1 basic.deliver tag=second delivery=3 key=~q: three");
+}
+
+fn a_queue_with_a_single_active_consumer_is_nobodys_alone(t: &Scenario) {
+    let mut c = t.open();
+    c.declare_with(1, "~q", "exclusive", &[("x-single-active-consumer", Value::Bool(true))]);
+    c.send(1, "basic.consume queue=~q exclusive");
+    let close = c.receive("channel.close");
+    assert!(close.text.starts_with("1 channel.close 403 ACCESS_REFUSED - "), "{}", close.text);
+}
+
+/// RabbitMQ looks at the head of the queue only.
+#[test]
+fn a_message_expires_behind_one_that_does_not() {
+    run(|t| {
+        let mut c = t.open();
+        c.declare(1, "~q", "exclusive");
+        publish(&mut c, "", "stays");
+        publish(&mut c, "expiration=1", "goes");
+        let started = warren::time::now();
+        loop {
+            c.send(1, "queue.declare queue=~q passive");
+            if c.next("queue.declare-ok").unwrap().number("messages") == 1 {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not expire");
+        }
+        c.get(1, "~q", "basic.get-ok delivery=1 key=~q left=0: stays");
+    });
+}
+
+scenarios![
+    the_higher_priority_is_delivered_first,
+    without_time_to_live_a_message_is_delivered_at_once_or_never,
+    the_shorter_time_to_live_counts,
+    one_consumer_at_a_time_is_served_and_the_next_takes_over,
+    a_queue_with_a_single_active_consumer_is_nobodys_alone,
+];
