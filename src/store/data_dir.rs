@@ -11,7 +11,10 @@ const FORMAT: &str = "warren store 1";
 
 /// The data directory is ours while this lives.
 #[derive(Debug)]
-pub(super) struct DirLock(#[allow(dead_code)] File);
+pub(super) struct DirLock {
+    /// Closing it gives the lock back.
+    _file: File,
+}
 
 /// Makes `dir` if need be, locks it and checks its format.
 ///
@@ -58,5 +61,5 @@ fn lock(dir: &Path) -> Result<DirLock, Error> {
     // The number is for people only; a full disk is no reason to stop here.
     let _ =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(DirLock(file))
+    Ok(DirLock { _file: file })
 }

@@ -466,7 +466,7 @@ impl MessageLog for Journal {
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {
-        CheckpointHold(Some(self.shared.gate.read_recursive()))
+        CheckpointHold { _guard: Some(self.shared.gate.read_recursive()) }
     }
 
     fn set_live_sets(&self, source: Weak<dyn LiveSets>) {

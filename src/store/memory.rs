@@ -100,7 +100,7 @@ impl MessageLog for MemoryLog {
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {
-        CheckpointHold(None)
+        CheckpointHold { _guard: None }
     }
 
     fn set_live_sets(&self, _source: Weak<dyn LiveSets>) {}

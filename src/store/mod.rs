@@ -239,7 +239,10 @@ pub struct Counters {
 /// While it lives no checkpoint is begun or ended. Hold it for the length of a transaction; it must not cross an await.
 #[must_use]
 #[derive(Debug)]
-pub struct CheckpointHold<'a>(#[allow(dead_code)] pub(crate) Option<RwLockReadGuard<'a, ()>>);
+pub struct CheckpointHold<'a> {
+    /// None where there are no checkpoints.
+    pub(crate) _guard: Option<RwLockReadGuard<'a, ()>>,
+}
 
 /// The journal as its users see it: on disk, or in memory only.
 ///
