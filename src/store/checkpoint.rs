@@ -14,9 +14,9 @@
 //! A failure leaves the checkpoint before in force and keeps the live sets for the next.
 
 use super::catalog::{self, Catalog, Mark};
+use super::files::Files;
 use super::journal::{Hurry, Shared};
-use super::segment::{self, Files};
-use super::{Error, JournalFailed, LiveSet, SyncWaiter, snapshot};
+use super::{Error, JournalFailed, LiveSet, SyncWaiter, segment, snapshot};
 use crate::definition::Change;
 use crate::name::{Position, QueueId};
 use std::collections::HashMap;
@@ -132,7 +132,7 @@ impl Checkpointer {
             return Err(Error::Metadata("definitions are behind the journal".into()));
         }
         let mark = Mark { position, next_queue_id: self.shared.state.lock().next_queue_id };
-        write(&mut self.catalog, &self.paths, mark, &self.sets)?;
+        write(&mut self.catalog, &*self.files, &self.paths, mark, &self.sets)?;
         self.sets.clear();
         self.shared.checkpoints.fetch_add(1, Relaxed);
         let free = {
@@ -184,6 +184,7 @@ impl SyncWaiter for Signal {
 /// Theirs; the checkpoint may then be in force for sled and not for the snapshots, and must not delete anything.
 pub(super) fn write(
     catalog: &mut Catalog,
+    files: &dyn Files,
     paths: &Paths,
     mark: Mark,
     sets: &HashMap<QueueId, LiveSet>,
@@ -192,8 +193,8 @@ pub(super) fn write(
     let metadata = &*catalog.metadata;
     // The definitions first: a live set's snapshot that is newer than they would name queues they do not know.
     if catalog.is_changed {
-        snapshot::write(&paths.data_dir, DEFINITIONS_NAME, mark, metadata, catalog::DEFINITIONS)?;
+        snapshot::write(files, &paths.data_dir, DEFINITIONS_NAME, mark, metadata, catalog::DEFINITIONS)?;
         catalog.is_changed = false;
     }
-    snapshot::write(&paths.data_dir, QUEUES_NAME, mark, metadata, catalog::LIVE_SETS)
+    snapshot::write(files, &paths.data_dir, QUEUES_NAME, mark, metadata, catalog::LIVE_SETS)
 }

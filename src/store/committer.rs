@@ -14,9 +14,10 @@
 //! every failed fdatasync, ends it for good, because the kernel may have dropped what it could not write.
 
 use super::checkpoint::Task;
+use super::files::{File, Files};
 use super::journal::{Chunk, Phase, Shared, Sleep};
 use super::record;
-use super::segment::{self, Files, SegmentFile};
+use super::segment;
 use crate::definition::Change;
 use crate::time::{self, Duration, Instant};
 use std::io;
@@ -31,7 +32,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 
 /// The file that is being written.
 pub(super) struct Current {
-    pub(super) file: Box<dyn SegmentFile>,
+    pub(super) file: Box<dyn File>,
     pub(super) start: u64,
 }
 
@@ -185,7 +186,11 @@ impl Committer {
     fn roll(&mut self, start: u64) -> io::Result<()> {
         self.sync()?;
         let path = segment::path(&self.dir, start);
-        let file = self.until_space(|committer| committer.files.create(&path))?;
+        let file = self.until_space(|committer| {
+            let file = committer.files.create(&path)?;
+            committer.files.sync_dir(&committer.dir)?;
+            Ok(file)
+        })?;
         self.current = Current { file, start };
         // If nobody hears it the store is closing, and makes its last checkpoint later.
         let _ = self.shared.tasks.send(Task::Checkpoint(start));

@@ -49,7 +49,7 @@ pub trait Metadata: Send + std::fmt::Debug {
 
 /// [`Metadata`] in memory.
 #[derive(Debug, Default)]
-pub struct MemoryMetadata(BTreeMap<Vec<u8>, Vec<u8>>);
+pub struct MemoryMetadata(pub(super) BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Metadata for MemoryMetadata {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {

@@ -18,17 +18,20 @@
 //! - whoever appends a transaction holds [`MessageLog::hold_checkpoints`] from the first change of a queue's state
 //!   until all are made.
 //!
-//! Room is left for: reading a message back by its [`Position`] and an index per queue (backlogs beyond memory), moving
-//! the live messages out of sparse files (beside the deletion in `checkpoint`), and a simulated disk
-//! ([`segment::Files`]).
+//! It touches the world through an [`Environment`] only: every file operation is one of [`files`].
+//!
+//! Room is left for: reading a message back by its [`Position`] and an index per queue (backlogs beyond memory), and
+//! moving the live messages out of sparse files (beside the deletion in `checkpoint`).
 
 mod catalog;
 mod checkpoint;
 mod committer;
 mod data_dir;
+pub mod files;
 mod journal;
 pub mod memory;
 pub mod metadata;
+pub mod place;
 mod ranges;
 pub mod record;
 mod recovery;
@@ -39,6 +42,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use place::Environment;
 pub use ranges::Ranges;
 pub use record::{Settled, Target};
 
@@ -407,5 +411,13 @@ pub struct Report {
 /// # Errors
 /// Any [`Error`]. Damage in the journal or in sled is no error where something can be saved: see [`Report`].
 pub fn open(options: Options) -> Result<(Store, Recovered), Error> {
-    recovery::open(options, Arc::new(segment::Disk))
+    open_with(options, Environment::real())
+}
+
+/// [`open`] with a file system, a lock and a metadata store of the caller's.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(options: Options, environment: Environment) -> Result<(Store, Recovered), Error> {
+    recovery::open(options, environment)
 }

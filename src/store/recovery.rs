@@ -8,35 +8,36 @@
 use super::catalog::{Catalog, Contents, Mark};
 use super::checkpoint::{self, Checkpointer, DEFINITIONS_NAME, Paths, QUEUES_NAME};
 use super::committer::{Committer, Current};
-use super::data_dir::{self, DirLock};
+use super::data_dir;
+use super::files::Files;
 use super::journal::{Journal, Shared, State, Threads};
-use super::metadata::SledMetadata;
+use super::place::{Environment, Lock};
 use super::references::References;
 use super::replay::{Replay, Replayed};
-use super::segment::{self, Files};
 use super::snapshot::{self, Snapshot};
-use super::{Error, LiveSet, Options, Recovered, RecoveredQueue, Report, Store};
+use super::{Error, LiveSet, Options, Recovered, RecoveredQueue, Report, Store, segment};
 use crate::name::QueueId;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
 /// See [`super::open`].
-pub(super) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Store, Recovered), Error> {
-    let lock = data_dir::take(&options.data_dir)?;
+pub(super) fn open(options: Options, environment: Environment) -> Result<(Store, Recovered), Error> {
+    let lock = data_dir::take(&options.data_dir, &environment)?;
+    let files = environment.files.clone();
     let paths = Paths { data_dir: options.data_dir.clone(), journal: options.data_dir.join("journal") };
-    fs::create_dir_all(&paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
+    files.create_dir_all(&paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
     let mut report = Report::default();
-    let segments = segment::list(&paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
-    let (mut catalog, base) = open_catalog(&options, &segments, &mut report)?;
+    let segments =
+        segment::list(&*files, &paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
+    let (mut catalog, base) = open_catalog(&options, &environment, &segments, &mut report)?;
     let (mark, known): (Mark, Vec<QueueId>) =
         (base.contents.mark, base.contents.live.keys().copied().collect());
 
     let mut replay = Replay::new(base.contents, base.definitions_from);
     for (index, (start, path)) in segments.iter().enumerate() {
-        replay.read_file(path, *start, index + 1 == segments.len(), &mut report)?;
+        replay.read_file(&*files, path, *start, index + 1 == segments.len(), &mut report)?;
     }
     let replayed = replay.finish(&mut report);
 
@@ -58,7 +59,7 @@ pub(super) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Store, Re
     if !is_covered {
         // The journal is in the catalog from here on, so that the next start need not read it for settles.
         let mark = Mark { position: current.next, next_queue_id: replayed.next_queue_id.0 };
-        checkpoint::write(&mut catalog, &paths, mark, &live_sets(&replayed.queues))?;
+        checkpoint::write(&mut catalog, &*files, &paths, mark, &live_sets(&replayed.queues))?;
         references.set_checkpoint(mark.position);
     }
     for start in references.take_free() {
@@ -84,7 +85,7 @@ fn start(
     catalog: Catalog,
     state: State,
     current: Current,
-    lock: DirLock,
+    lock: Lock,
 ) -> Result<Journal, Error> {
     let (sender, tasks) = mpsc::channel();
     let shared = Arc::new(Shared::new(state, options.segment_bytes, sender));
@@ -114,17 +115,18 @@ struct Base {
 /// Opens sled, or rebuilds it from the snapshots when it is damaged, missing or older than they are.
 fn open_catalog(
     options: &Options,
+    environment: &Environment,
     segments: &[(u64, PathBuf)],
     report: &mut Report,
 ) -> Result<(Catalog, Base), Error> {
     let dir = &options.data_dir;
-    let path = dir.join("sled");
-    let definitions = read_snapshot(dir, DEFINITIONS_NAME, report)?;
-    let queues = read_snapshot(dir, QUEUES_NAME, report)?;
+    let files = &*environment.files;
+    let definitions = read_snapshot(files, dir, DEFINITIONS_NAME, report)?;
+    let queues = read_snapshot(files, dir, QUEUES_NAME, report)?;
     let covered = queues.as_ref().map_or(0, |queues| queues.mark.position);
-    let is_journal_whole = is_whole(segments).map_err(|error| Error::io(&options.data_dir, error))?;
+    let is_journal_whole = is_whole(files, segments).map_err(|error| Error::io(&options.data_dir, error))?;
     let is_new = segments.is_empty() && covered == 0;
-    let reason = match open_sled(&path, options) {
+    let reason = match open_metadata(options, environment) {
         Ok((mut catalog, contents)) => {
             let position = contents.mark.position;
             if position >= covered && (position > 0 || is_journal_whole || is_new) {
@@ -140,9 +142,9 @@ fn open_catalog(
     let mut catalog = match (definitions, queues) {
         (Some(definitions), Some(queues)) => {
             base.definitions_from = definitions.mark.position;
-            rebuild(options, &path, report, &[definitions.entries, queues.entries], Some(queues.mark))?
+            rebuild(options, environment, report, &[definitions.entries, queues.entries], Some(queues.mark))?
         }
-        _ if is_journal_whole => rebuild(options, &path, report, &[], None)?,
+        _ if is_journal_whole => rebuild(options, environment, report, &[], None)?,
         _ => return Err(Error::Unrecoverable { path: dir.clone(), reason }),
     };
     report.warnings.push(format!("sled was not usable ({reason}) and was rebuilt"));
@@ -151,20 +153,25 @@ fn open_catalog(
 }
 
 /// Whether no file was ever deleted: then the journal alone says everything.
-fn is_whole(segments: &[(u64, PathBuf)]) -> std::io::Result<bool> {
+fn is_whole(files: &dyn Files, segments: &[(u64, PathBuf)]) -> std::io::Result<bool> {
     let mut end = 0;
     for (start, path) in segments {
         if *start != end {
             return Ok(false);
         }
-        end = start + fs::metadata(path)?.len();
+        end = start + files.len(path)?;
     }
     Ok(!segments.is_empty())
 }
 
 /// A damaged snapshot is as good as none, but worth a word.
-fn read_snapshot(dir: &Path, name: &str, report: &mut Report) -> Result<Option<Snapshot>, Error> {
-    match snapshot::read(dir, name) {
+fn read_snapshot(
+    files: &dyn Files,
+    dir: &Path,
+    name: &str,
+    report: &mut Report,
+) -> Result<Option<Snapshot>, Error> {
+    match snapshot::read(files, dir, name) {
         Err(error @ Error::Damaged(_)) => {
             report.warnings.push(error.to_string());
             Ok(None)
@@ -173,8 +180,8 @@ fn read_snapshot(dir: &Path, name: &str, report: &mut Report) -> Result<Option<S
     }
 }
 
-fn open_sled(path: &Path, options: &Options) -> Result<(Catalog, Contents), Error> {
-    let mut catalog = Catalog::new(Box::new(SledMetadata::open(path, options)?));
+fn open_metadata(options: &Options, environment: &Environment) -> Result<(Catalog, Contents), Error> {
+    let mut catalog = Catalog::new(environment.place.open_metadata(&options.data_dir, options)?);
     let contents = catalog.load()?;
     if contents.mark == Mark::default() {
         catalog.write_schema()?;
@@ -185,17 +192,13 @@ fn open_sled(path: &Path, options: &Options) -> Result<(Catalog, Contents), Erro
 /// Moves sled's folder aside and fills a new one.
 fn rebuild(
     options: &Options,
-    path: &Path,
+    environment: &Environment,
     report: &mut Report,
     entries: &[super::metadata::Batch],
     mark: Option<Mark>,
 ) -> Result<Catalog, Error> {
-    let aside = (1..).map(|n| options.data_dir.join(format!("sled.damaged-{n}"))).find(|path| !path.exists());
-    if let Some(aside) = aside {
-        fs::rename(path, &aside).map_err(|error| Error::io(path, error))?;
-        report.sled_moved_to = Some(aside);
-    }
-    let mut catalog = Catalog::new(Box::new(SledMetadata::open(path, options)?));
+    report.sled_moved_to = Some(environment.place.move_metadata_aside(&options.data_dir)?);
+    let mut catalog = Catalog::new(environment.place.open_metadata(&options.data_dir, options)?);
     catalog.write_schema()?;
     for entries in entries {
         catalog.metadata.apply(entries)?;
@@ -230,7 +233,11 @@ fn open_current(
     let opened = (|| {
         let file = match last {
             Some(_) => files.open(&path)?,
-            None => files.create(&path)?,
+            None => {
+                let file = files.create(&path)?;
+                files.sync_dir(&paths.journal)?;
+                file
+            }
         };
         if next < start + segment::HEADER_BYTES as u64 {
             file.write_at(&segment::header(start), 0)?;

@@ -4,13 +4,13 @@
 //! bad record in an earlier one (damage); it decides nothing else and starts nothing.
 
 use super::catalog::{self, Contents, Live};
+use super::files::Files;
 use super::record::{self, Bad, Entry, Publish};
 use super::{Error, RecoveredQueue, Report, segment};
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{ExchangeName, Position, QueueId, Sequence};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,12 +74,13 @@ impl Replay {
     /// Those of the file system, and [`Error::Format`] for what a newer version wrote. Damage is reported only.
     pub(super) fn read_file(
         &mut self,
+        files: &dyn Files,
         path: &Path,
         start: u64,
         is_last: bool,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
+        let bytes = files.read(path).map_err(|error| Error::io(path, error))?;
         report.files += 1;
         report.bytes += bytes.len() as u64;
         let mut at = segment::HEADER_BYTES.min(bytes.len());
@@ -114,7 +115,7 @@ impl Replay {
             }
         }
         if is_last {
-            cut(path, &bytes, at, bad, report)?;
+            cut(files, path, &bytes, at, bad, report)?;
         } else if let Some(error) = bad {
             let skipped = bytes.len() - at;
             report.bytes_skipped += skipped as u64;
@@ -215,16 +216,23 @@ fn unreadable(path: &Path, at: usize) -> String {
 }
 
 /// Cuts the last file at its last good record.
-fn cut(path: &Path, bytes: &[u8], at: usize, bad: Option<Bad>, report: &mut Report) -> Result<(), Error> {
+fn cut(
+    files: &dyn Files,
+    path: &Path,
+    bytes: &[u8],
+    at: usize,
+    bad: Option<Bad>,
+    report: &mut Report,
+) -> Result<(), Error> {
     // Less than a header is a file whose making was interrupted: it is begun anew.
     let keep = if at < segment::HEADER_BYTES { 0 } else { at };
     if keep == bytes.len() {
         return Ok(());
     }
     let shorten = || {
-        let file = fs::File::options().write(true).open(path)?;
+        let file = files.open(path)?;
         file.set_len(keep as u64)?;
-        file.sync_all()
+        file.sync()
     };
     shorten().map_err(|error| Error::io(path, error))?;
     report.bytes_cut = (bytes.len() - keep) as u64;

@@ -3,12 +3,11 @@
 //! There are two, replaced atomically at a checkpoint: the definitions (only when they changed) and the live sets. Each
 //! says which part of the journal it covers.
 
+use super::Error;
 use super::catalog::Mark;
+use super::files::{self, Files};
 use super::metadata::{Batch, Metadata};
 use super::record::{read_varint, write_varint};
-use super::{Error, segment};
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"WARRENSN";
@@ -29,6 +28,7 @@ pub(super) struct Snapshot {
 /// # Errors
 /// Those of the file system and the metadata store; the old snapshot stays then.
 pub(super) fn write(
+    files: &dyn Files,
     dir: &Path,
     name: &str,
     mark: Mark,
@@ -49,24 +49,16 @@ pub(super) fn write(
     bytes[24..32].copy_from_slice(&mark.next_queue_id.to_le_bytes());
     let sum = crc32fast::hash(&bytes);
     bytes[12..16].copy_from_slice(&sum.to_le_bytes());
-    let (path, new_path) = (dir.join(name), dir.join(format!("{name}.new")));
-    let replace = || {
-        let mut file = fs::File::create(&new_path)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new_path, &path)?;
-        segment::sync_dir(dir)
-    };
-    replace().map_err(|error| Error::io(&path, error))
+    files::replace(files, dir, name, &bytes).map_err(|error| Error::io(dir.join(name), error))
 }
 
 /// Reads the snapshot `name` in `dir`; `None` if there is none.
 ///
 /// # Errors
 /// [`Error::Damaged`] when it is not what was written, [`Error::Format`] for another version's.
-pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Snapshot>, Error> {
+pub(super) fn read(files: &dyn Files, dir: &Path, name: &str) -> Result<Option<Snapshot>, Error> {
     let path = dir.join(name);
-    let mut bytes = match fs::read(&path) {
+    let mut bytes = match files.read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, error)),

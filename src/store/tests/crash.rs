@@ -1,6 +1,7 @@
 //! Crashes: the journal cut at every byte, and damaged at every byte.
 
 use super::super::catalog::Contents;
+use super::super::files::Disk;
 use super::super::replay::Replay;
 use super::super::{Report, Store, open as open_store, segment};
 use super::support::{Held, Model, held, open, options};
@@ -36,7 +37,7 @@ fn at(history: &[(Position, State)], end: u64) -> State {
 fn replay(path: &Path) -> (State, Report) {
     let mut report = Report::default();
     let mut replay = Replay::new(Contents::default(), 0);
-    replay.read_file(path, 0, true, &mut report).unwrap();
+    replay.read_file(&Disk, path, 0, true, &mut report).unwrap();
     let replayed = replay.finish(&mut report);
     let recovered = super::super::Recovered {
         definitions: replayed.definitions,
@@ -116,7 +117,7 @@ fn damage_in_an_earlier_file_costs_the_rest_of_that_file_only() {
     model.declare(&store, 1);
     (0..100u8).for_each(|n| _ = model.publish(&store, &[1], &[n; 100]));
     drop(store);
-    let files = segment::list(&dir.path().join("journal")).unwrap();
+    let files = segment::list(&Disk, &dir.path().join("journal")).unwrap();
     assert!(files.len() >= 3);
     let (start, path) = &files[1];
     let mut bytes = fs::read(path).unwrap();

@@ -1,8 +1,8 @@
 //! A disk that misbehaves, and a disk that is slow.
 
-use super::super::segment::{self, Disk, Files, SegmentFile};
-use super::super::{Error, Options, Store, SyncWaiter, recovery};
-use super::support::{Model, open, options};
+use super::super::{Error, Options, Recovered, Store, SyncWaiter, open_with};
+use super::disk::{Op, SimDisk};
+use super::support::{Model, options};
 use crate::name::Position;
 use crate::time::Duration;
 use parking_lot::Mutex;
@@ -11,78 +11,29 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 
-type Hook = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
-
-/// The real disk with something done before each operation.
-#[derive(Clone)]
-struct Hooked(Arc<Hooks>);
-
-struct Hooks {
-    on_write: Hook,
-    on_sync: Hook,
-    removed: Mutex<mpsc::Sender<PathBuf>>,
-}
-
-impl std::fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hooked")
-    }
-}
-
-struct HookedFile(Box<dyn SegmentFile>, Hooked);
-
-impl Files for Hooked {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        Ok(Box::new(HookedFile(Disk.create(path)?, self.clone())))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        Ok(Box::new(HookedFile(Disk.open(path)?, self.clone())))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)?;
-        // The test may have seen enough.
-        let _ = self.0.removed.lock().send(path.into());
-        Ok(())
-    }
-}
-
-impl SegmentFile for HookedFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        (self.1.0.on_write)()?;
-        self.0.write_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        (self.1.0.on_sync)()?;
-        self.0.sync()
-    }
-}
-
-fn nothing() -> Hook {
-    Box::new(|| Ok(()))
-}
-
-/// Opens a store on a disk with hooks, which are not in force while it opens.
-fn open_hooked(dir: &Path, on_write: Hook, on_sync: Hook) -> (Store, Arc<Model>, mpsc::Receiver<PathBuf>) {
-    let (store, ..) = open(dir);
-    store.close().unwrap();
-    drop(store);
+/// Opens a store on a disk in memory; deletions of journal files are told.
+fn open() -> (SimDisk, Store, Arc<Model>, mpsc::Receiver<PathBuf>) {
+    let disk = SimDisk::default();
+    let (store, model, _) = reopen(&disk);
     let (removed, removals) = mpsc::channel();
-    let is_open = Arc::new(AtomicU64::new(0));
-    let armed = |hook: Hook| {
-        let is_open = is_open.clone();
-        Box::new(move || if is_open.load(SeqCst) == 1 { hook() } else { Ok(()) }) as Hook
-    };
-    let (on_write, on_sync) = (armed(on_write), armed(on_sync));
+    disk.on_remove(removed);
+    (disk, store, model, removals)
+}
+
+fn reopen(disk: &SimDisk) -> (Store, Arc<Model>, Recovered) {
     // Nothing is synced unless somebody waits or a file ends.
-    let patient = Options { sync_delay: Duration::from_secs(3600), ..options(dir) };
-    let hooks = Hooks { on_write, on_sync, removed: Mutex::new(removed) };
-    let (store, recovered) = recovery::open(patient, Arc::new(Hooked(Arc::new(hooks)))).unwrap();
-    is_open.store(1, SeqCst);
+    let patient = Options { sync_delay: Duration::from_secs(3600), ..options(Path::new("/data")) };
+    let (store, recovered) = open_with(patient, disk.environment()).unwrap();
     let model = Model::new(&store, &recovered);
-    (store, model, removals)
+    (store, model, recovered)
+}
+
+/// A hook that lets operations of one kind on journal files fail with what `fails` says.
+fn failing(
+    op: Op,
+    fails: impl Fn() -> io::Result<()> + Send + Sync,
+) -> impl Fn(Op, &Path) -> io::Result<()> + Send + Sync {
+    move |done, path| if done == op && path.starts_with("/data/journal") { fails() } else { Ok(()) }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -99,7 +50,6 @@ impl SyncWaiter for Tell {
 
 #[test]
 fn publishers_to_many_queues_share_one_sync() {
-    let dir = tempfile::tempdir().unwrap();
     let (entered, syncs) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let (entered, gate) = (Mutex::new(entered), Mutex::new(gate));
@@ -109,7 +59,8 @@ fn publishers_to_many_queues_share_one_sync() {
         let _ = gate.lock().recv();
         Ok(())
     };
-    let (store, model, _) = open_hooked(dir.path(), nothing(), Box::new(on_sync));
+    let (disk, store, model, _) = open();
+    disk.set_hook(failing(Op::Sync, on_sync));
     let before = store.counters().syncs;
     model.declare(&store, 1);
     syncs.recv().unwrap();
@@ -132,8 +83,7 @@ fn publishers_to_many_queues_share_one_sync() {
 
 #[test]
 fn one_publisher_that_waits_costs_one_sync_each_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open_hooked(dir.path(), nothing(), nothing());
+    let (_, store, model, _) = open();
     block_on(store.wait_synced(model.declare(&store, 1))).unwrap();
     let before = store.counters();
     for _ in 0..10 {
@@ -145,8 +95,7 @@ fn one_publisher_that_waits_costs_one_sync_each_time() {
 
 #[test]
 fn settles_alone_force_no_sync() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open_hooked(dir.path(), nothing(), nothing());
+    let (_, store, model, _) = open();
     block_on(store.wait_synced(model.declare(&store, 1))).unwrap();
     let before = store.counters().syncs;
     (0..10).for_each(|_| _ = model.publish(&store, &[1], b"nobody waits"));
@@ -159,28 +108,27 @@ fn settles_alone_force_no_sync() {
 
 #[test]
 fn a_file_goes_while_the_broker_runs_once_a_checkpoint_has_its_settles() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, model, removals) = open_hooked(dir.path(), nothing(), nothing());
+    let (disk, store, model, removals) = open();
     model.declare(&store, 1);
     (0..100).for_each(|_| _ = model.publish(&store, &[1], &[7; 100]));
     model.settle(&store, 1, 100);
     model.publish(&store, &[1], &[7; 5000]);
     model.publish(&store, &[1], b"in the next file");
     let first = removals.recv().unwrap();
-    assert!(!first.exists());
+    assert!(disk.paths(&first.to_string_lossy()).is_empty());
     assert!(store.counters().checkpoints >= 1);
 }
 
 #[test]
 fn a_file_stays_until_what_freed_it_is_durable() {
-    let dir = tempfile::tempdir().unwrap();
     let is_broken = Arc::new(AtomicU64::new(0));
     let broken = is_broken.clone();
     let on_sync = move || match broken.load(SeqCst) {
         0 => Ok(()),
         _ => Err(io::Error::from_raw_os_error(5)),
     };
-    let (store, model, removals) = open_hooked(dir.path(), nothing(), Box::new(on_sync));
+    let (disk, store, model, removals) = open();
+    disk.set_hook(failing(Op::Sync, on_sync));
     model.declare(&store, 1);
     model.declare(&store, 2);
     model.publish(&store, &[1], b"to be moved");
@@ -194,7 +142,7 @@ fn a_file_stays_until_what_freed_it_is_durable() {
     block_on(store.wait_failed());
     store.close().unwrap_err();
     assert!(
-        segment::path(&dir.path().join("journal"), 0).exists(),
+        !disk.paths("00000000000000000000.journal").is_empty(),
         "the transaction may be lost, and its message with it"
     );
     assert!(removals.try_recv().is_err());
@@ -202,9 +150,9 @@ fn a_file_stays_until_what_freed_it_is_durable() {
 
 #[test]
 fn after_a_failed_sync_nothing_is_confirmed_and_everybody_knows() {
-    let dir = tempfile::tempdir().unwrap();
     let fails = || Err(io::Error::from_raw_os_error(5));
-    let (store, model, _) = open_hooked(dir.path(), nothing(), Box::new(fails));
+    let (disk, store, model, _) = open();
+    disk.set_hook(failing(Op::Sync, fails));
     let before = store.synced();
     let (sender, confirms) = mpsc::sync_channel(10);
     let end = model.declare(&store, 1);
@@ -221,7 +169,6 @@ fn after_a_failed_sync_nothing_is_confirmed_and_everybody_knows() {
 
 #[test]
 fn a_full_disk_is_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
     let left = AtomicU64::new(2);
     let (full, waits) = mpsc::channel();
     let full = Mutex::new(full);
@@ -232,7 +179,8 @@ fn a_full_disk_is_waited_for() {
         }
         Ok(())
     };
-    let (store, model, _) = open_hooked(dir.path(), Box::new(on_write), nothing());
+    let (disk, store, model, _) = open();
+    disk.set_hook(failing(Op::Write, on_write));
     let end = model.declare(&store, 1);
     waits.recv().unwrap();
     waits.recv().unwrap();
@@ -240,13 +188,12 @@ fn a_full_disk_is_waited_for() {
     assert!(!store.counters().is_disk_full);
     store.close().unwrap();
     drop(store);
-    assert_eq!(open(dir.path()).2.definitions.len(), 1);
+    assert_eq!(reopen(&disk).2.definitions.len(), 1);
 }
 
 #[test]
 fn a_store_that_is_closed_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open(dir.path());
+    let (_, store, model, _) = open();
     store.close().unwrap();
     store.close().unwrap();
     let end = model.declare(&store, 1);

@@ -1,6 +1,7 @@
 //! The store's tests beyond single files: the same suite on disk and in memory, restarts, crashes, faults.
 
 mod crash;
+mod disk;
 mod faults;
 mod power;
 mod restart;

@@ -1,84 +1,25 @@
 //! Power cuts: everything written and not synced is lost, at a sync chosen by a seed, while several threads work and
 //! checkpoints are made.
 
-use super::super::segment::{Disk, Files, SegmentFile};
-use super::super::{Store, recovery};
-use super::support::{Dice, Held, Model, message, open, options};
+use super::super::{Store, open_with};
+use super::disk::{Op, SimDisk};
+use super::support::{Dice, Held, Model, held, message, options};
 use crate::name::{Position, QueueId, Sequence};
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-/// A disk that keeps what was synced only, and after a number of syncs does nothing more.
-#[derive(Clone, Debug, Default)]
-struct LossyDisk(Arc<Mutex<LossyState>>);
-
-#[derive(Debug, Default)]
-struct LossyState {
-    syncs_left: Option<u64>,
-    written: HashMap<PathBuf, u64>,
-    synced: HashMap<PathBuf, u64>,
-}
-
-impl LossyState {
-    fn check(&self) -> io::Result<()> {
-        if self.syncs_left == Some(0) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
-    }
-}
-
-struct LossyFile(Box<dyn SegmentFile>, PathBuf, LossyDisk);
-
-impl LossyDisk {
-    /// Brings the files to what was synced.
-    fn lose(&self) {
-        for (path, &length) in &self.0.lock().synced {
-            if let Ok(file) = fs::File::options().write(true).open(path) {
-                file.set_len(length).unwrap();
-            }
-        }
-    }
-}
-
-impl Files for LossyDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        self.0.lock().check()?;
-        self.0.lock().synced.insert(path.into(), 0);
-        Ok(Box::new(LossyFile(Disk.create(path)?, path.into(), self.clone())))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        self.0.lock().synced.insert(path.into(), fs::metadata(path)?.len());
-        Ok(Box::new(LossyFile(Disk.open(path)?, path.into(), self.clone())))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.lock().check()?;
-        Disk.remove(path)
-    }
-}
-
-impl SegmentFile for LossyFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.2.0.lock();
-        state.check()?;
-        state.written.insert(self.1.clone(), offset + bytes.len() as u64);
-        self.0.write_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.2.0.lock();
-        if let Some(left) = &mut state.syncs_left {
+/// Lets a disk fail for good at its `left`th sync from now on; what it writes afterwards is never synced.
+fn fail_after(disk: &SimDisk, left: u64) {
+    let left = Mutex::new(left);
+    disk.set_hook(move |op, _| match op {
+        Op::Sync | Op::Metadata => {
+            let mut left = left.lock();
             *left = left.saturating_sub(1);
+            if *left == 0 { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
         }
-        state.check()?;
-        if let Some(&written) = state.written.get(&self.1) {
-            state.synced.insert(self.1.clone(), written);
-        }
-        Ok(())
-    }
+        _ => Ok(()),
+    });
 }
 
 /// Moves a message between queues as the broker does: one lock at a time, so that a checkpoint can look in between.
@@ -136,15 +77,15 @@ fn publish_and_settle(store: &Store, model: &Model) -> Told {
 
 fn cut_power(seed: u64) {
     const TOKENS: usize = 30;
-    let dir = tempfile::tempdir().unwrap();
-    let disk = LossyDisk::default();
-    let (store, recovered) = recovery::open(options(dir.path()), Arc::new(disk.clone())).unwrap();
+    let disk = SimDisk::default();
+    let options = options(Path::new("/data"));
+    let (store, recovered) = open_with(options.clone(), disk.environment()).unwrap();
     let model = Model::new(&store, &recovered);
     (1..=4).for_each(|id| _ = model.declare(&store, id));
     let mut end = Position::NONE;
     (0..TOKENS).for_each(|n| end = model.publish(&store, &[1], &[n as u8; 40]));
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.wait_synced(end)).unwrap();
-    disk.0.lock().syncs_left = Some(1 + Dice(seed).roll(120));
+    fail_after(&disk, 1 + Dice(seed).roll(120));
 
     let told = std::thread::scope(|scope| {
         for thread in 1..=2 {
@@ -160,10 +101,9 @@ fn cut_power(seed: u64) {
     });
     store.close().unwrap_err();
     drop(store);
-    disk.lose();
 
-    let (_store, _, recovered) = open(dir.path());
-    let held = super::support::held(&recovered);
+    let (_store, recovered) = open_with(options, disk.after_power_cut().environment()).unwrap();
+    let held = held(&recovered);
     let mut tokens: Vec<u8> =
         (1..=3).flat_map(|id| held[&QueueId(id)].values()).map(|(_, body)| body[0]).collect();
     tokens.sort_unstable();

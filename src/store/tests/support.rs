@@ -1,5 +1,6 @@
 //! A small broker: queues that know what is alive, and make the calls of the store as the real one must.
 
+use super::super::files::Disk;
 use super::super::{LiveSet, LiveSets, Options, Recovered, Store, segment};
 use crate::definition::{Change, Definition, Key, Queue};
 use crate::message::{Message, Properties};
@@ -178,7 +179,7 @@ pub(super) fn open(dir: &Path) -> (Store, Arc<Model>, Recovered) {
 
 /// The journal's files in a data directory, and their bytes together.
 pub(super) fn files(dir: &Path) -> (usize, u64) {
-    let files = segment::list(&dir.join("journal")).unwrap();
+    let files = segment::list(&Disk, &dir.join("journal")).unwrap();
     let bytes = files.iter().map(|(_, path)| std::fs::metadata(path).unwrap().len()).sum();
     (files.len(), bytes)
 }
