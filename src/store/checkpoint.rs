@@ -1,4 +1,4 @@
-//! The checkpointer: one thread that is the only writer of the catalog, makes checkpoints and deletes journal files.
+//! The checkpointer: the only writer of the catalog; it makes checkpoints and deletes journal files.
 //!
 //! A checkpoint says for a position of the journal which messages were alive there, so that what is older need not be
 //! read for settles any more and files without living messages can go. It is made while publishers go on:
@@ -11,14 +11,22 @@
 //! 5. Replace the snapshots.
 //! 6. Delete the files that have become free, once what freed them is durable.
 //!
+//! ```text
+//!   Idle ──1──► Collect ──2──► Collected ──3──► Write ──4, 5──► Remove ──6──► Idle
+//! ```
+//!
+//! [`Checkpointer::need`] says what a phase waits for, [`Checkpointer::advance`] does what comes then. A thread
+//! ([`Checkpointer::run`]) waits; somebody else's loop ([`Checkpointer::step`]) comes again.
+//!
 //! A failure leaves the checkpoint before in force and keeps the live sets for the next.
 
 use super::catalog::{self, Catalog, Mark};
 use super::files::Files;
-use super::journal::{Hurry, Shared};
-use super::{Error, JournalFailed, LiveSet, SyncWaiter, segment, snapshot};
+use super::journal::Shared;
+use super::place::Lock;
+use super::{Error, JournalFailed, LiveSet, Step, segment, snapshot};
 use crate::definition::Change;
-use crate::name::{Position, QueueId};
+use crate::name::QueueId;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -40,6 +48,8 @@ pub(super) enum Task {
     Checkpoint(u64),
     /// Delete the files that start there.
     Remove(Vec<u64>),
+    /// What was to be synced is synced, or never will be.
+    Look,
     /// End.
     Stop { with_checkpoint: bool },
 }
@@ -51,6 +61,27 @@ pub(super) struct Paths {
     pub(super) journal: PathBuf,
 }
 
+/// How far the checkpoint is, as the module draws it.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Collect { position: u64 },
+    Collected { position: u64 },
+    Write { position: u64, end: u64 },
+    Remove { free: Vec<u64>, end: u64 },
+}
+
+/// What must be so before a phase's work can be done.
+enum Need {
+    Nothing,
+    /// Something is asked for.
+    Task,
+    /// No transaction is half made.
+    NoTransaction,
+    /// Everything before is durable.
+    Synced(u64),
+}
+
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
@@ -60,8 +91,13 @@ pub(super) struct Checkpointer {
     /// Collected and not yet in a durable checkpoint.
     sets: HashMap<QueueId, LiveSet>,
     changes: Vec<Change>,
+    phase: Phase,
     wanted: Option<u64>,
     stop: Option<bool>,
+    /// Whether the last checkpoint of all is being made.
+    is_last: bool,
+    /// The directory is ours until the catalog is closed, and the committer has ended before.
+    _lock: Lock,
 }
 
 impl Checkpointer {
@@ -71,35 +107,141 @@ impl Checkpointer {
         paths: Paths,
         catalog: Catalog,
         tasks: mpsc::Receiver<Task>,
+        lock: Lock,
     ) -> Self {
-        let (sets, changes) = (HashMap::new(), Vec::new());
-        Self { shared, files, paths, catalog, tasks, sets, changes, wanted: None, stop: None }
+        Self {
+            shared,
+            files,
+            paths,
+            catalog,
+            tasks,
+            sets: HashMap::new(),
+            changes: Vec::new(),
+            phase: Phase::Idle,
+            wanted: None,
+            stop: None,
+            is_last: false,
+            _lock: lock,
+        }
     }
 
     /// Runs until it is told to stop; the result is the last checkpoint's.
     pub(super) fn run(mut self) -> Result<(), Error> {
-        while self.stop.is_none() {
-            let Ok(task) = self.tasks.recv() else { break };
-            self.note(task);
-            self.catch_up();
-            // While one is made, files may end and ask for the next.
-            while self.stop.is_none()
-                && let Some(position) = self.wanted.take()
-            {
-                if let Err(error) = self.checkpoint(position) {
-                    tracing::error!(%error, "no checkpoint could be made: journal files are kept");
+        loop {
+            self.wait();
+            if let Some(result) = self.advance() {
+                return result;
+            }
+        }
+    }
+
+    /// Does what can be done now, without waiting for anything but file operations.
+    pub(super) fn step(&mut self) -> Step {
+        let is_asked = self.note_all();
+        let is_met = match self.need() {
+            Need::Nothing => true,
+            Need::Task => is_asked,
+            Need::NoTransaction => self.shared.gate.try_write().is_some(),
+            Need::Synced(end) => self.shared.is_decided(end),
+        };
+        match is_met {
+            true if self.advance().is_some() => Step::Over,
+            true => Step::Worked,
+            false => Step::Waiting(None),
+        }
+    }
+
+    /// Waits for what the phase needs.
+    fn wait(&mut self) {
+        match self.need() {
+            Need::Nothing => {}
+            Need::NoTransaction => drop(self.shared.gate.write()),
+            Need::Task => self.wait_for_task(),
+            // Whoever decides it sends a task. Files that may go meanwhile do: the sync may be waiting for their space.
+            Need::Synced(end) => {
+                while !self.shared.is_decided(end) {
+                    self.wait_for_task();
                 }
             }
         }
-        let end = self.shared.synced();
-        if self.stop == Some(true) { self.checkpoint(end) } else { self.catalog.metadata.sync() }
     }
 
-    /// Notes every task there is, and writes all changes among them at once.
-    fn catch_up(&mut self) {
+    fn wait_for_task(&mut self) {
+        let task = self.tasks.recv().expect("the shared state has a sender");
+        self.note(task);
+        self.note_all();
+    }
+
+    /// Notes every task there is; false if there is none.
+    fn note_all(&mut self) -> bool {
+        let mut is_any = false;
         while let Ok(task) = self.tasks.try_recv() {
             self.note(task);
+            is_any = true;
         }
+        is_any
+    }
+
+    fn note(&mut self, task: Task) {
+        match task {
+            Task::Changes(changes) => self.changes.extend(changes),
+            Task::Checkpoint(position) => self.wanted = Some(position),
+            Task::Remove(starts) => self.remove(&starts),
+            Task::Look => {}
+            Task::Stop { with_checkpoint } => self.stop = Some(with_checkpoint),
+        }
+    }
+
+    fn need(&self) -> Need {
+        match &self.phase {
+            Phase::Idle if self.stop.is_some() || self.wanted.is_some() => Need::Nothing,
+            Phase::Idle => Need::Task,
+            Phase::Collect { .. } | Phase::Collected { .. } => Need::NoTransaction,
+            Phase::Write { end, .. } | Phase::Remove { end, .. } => Need::Synced(*end),
+        }
+    }
+
+    /// Does the phase's work, whose need is met; the result is that of the last checkpoint, at the end.
+    fn advance(&mut self) -> Option<Result<(), Error>> {
+        let result = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle if self.is_last => return Some(Ok(())),
+            Phase::Idle => match self.begin() {
+                Some(phase) => Ok(phase),
+                None => return self.stop.map(|_| self.catalog.metadata.sync()),
+            },
+            Phase::Collect { position } => Ok(self.collect(position)),
+            Phase::Collected { position } => Ok(Phase::Write { position, end: self.shared.request_sync() }),
+            Phase::Write { position, end } => self.write(position, end),
+            Phase::Remove { free, end } => self.check_synced(end).map(|()| {
+                self.remove(&free);
+                Phase::Idle
+            }),
+        };
+        match result {
+            Ok(phase) => self.phase = phase,
+            Err(error) if self.is_last => return Some(Err(error)),
+            Err(error) => tracing::error!(%error, "no checkpoint could be made: journal files are kept"),
+        }
+        None
+    }
+
+    /// Makes the changes there are, and begins a checkpoint if one is to be made.
+    fn begin(&mut self) -> Option<Phase> {
+        self.catch_up();
+        let wanted = self.wanted.take();
+        match self.stop {
+            None => wanted.map(|position| Phase::Collect { position }),
+            Some(false) => None,
+            Some(true) => {
+                self.is_last = true;
+                Some(Phase::Collect { position: self.shared.synced() })
+            }
+        }
+    }
+
+    /// Writes all changes there are at once.
+    fn catch_up(&mut self) {
+        self.note_all();
         if let Err(error) = self.catalog.apply(&self.changes) {
             // They stay for the next try; the journal has them.
             tracing::error!(%error, "definitions could not be written");
@@ -108,24 +250,17 @@ impl Checkpointer {
         self.changes.clear();
     }
 
-    fn note(&mut self, task: Task) {
-        match task {
-            Task::Changes(changes) => self.changes.extend(changes),
-            Task::Checkpoint(position) => self.wanted = Some(position),
-            Task::Remove(starts) => self.remove(&starts),
-            Task::Stop { with_checkpoint } => self.stop = Some(with_checkpoint),
-        }
+    /// Asks for the live sets that changed. Without a broker to ask no checkpoint is made.
+    fn collect(&mut self, position: u64) -> Phase {
+        let source = self.shared.source.lock().as_ref().and_then(std::sync::Weak::upgrade);
+        let Some(source) = source else { return Phase::Idle };
+        source.visit_changed(&mut |set| _ = self.sets.insert(set.queue, set));
+        Phase::Collected { position }
     }
 
-    /// Makes a checkpoint at `position`, as the module says. Without a broker to ask nothing is done.
-    fn checkpoint(&mut self, position: u64) -> Result<(), Error> {
-        let source = self.shared.source.lock().as_ref().and_then(std::sync::Weak::upgrade);
-        let Some(source) = source else { return Ok(()) };
-        drop(self.shared.gate.write());
-        source.visit_changed(&mut |set| _ = self.sets.insert(set.queue, set));
-        drop(source);
-        drop(self.shared.gate.write());
-        self.wait_synced()?;
+    /// Writes the checkpoint, whose live sets are durable in the journal before `end`.
+    fn write(&mut self, position: u64, end: u64) -> Result<Phase, Error> {
+        self.check_synced(end)?;
         // A queue whose live set was just collected was declared before, so its change is synced and comes in here.
         self.catch_up();
         if !self.changes.is_empty() {
@@ -140,20 +275,15 @@ impl Checkpointer {
             state.references.set_checkpoint(position);
             state.references.take_free()
         };
-        if !free.is_empty() {
-            // What freed them may be younger than the checkpoint: see `Shared::remove`.
-            self.wait_synced()?;
-            self.remove(&free);
+        if free.is_empty() {
+            return Ok(Phase::Idle);
         }
-        Ok(())
+        // What freed them may be younger than the checkpoint: see `Shared::remove`.
+        Ok(Phase::Remove { free, end: self.shared.request_sync() })
     }
 
-    /// Waits until everything appended so far is durable.
-    fn wait_synced(&self) -> Result<(), Error> {
-        let end = self.shared.state.lock().next();
-        let (sender, receiver) = mpsc::sync_channel(1);
-        self.shared.notify_when_synced(Position(end), Arc::new(Signal(sender)), Hurry::Yes);
-        receiver.recv().map_err(|_| JournalFailed::new("not synced").into())
+    fn check_synced(&self, end: u64) -> Result<(), Error> {
+        if self.shared.synced() >= end { Ok(()) } else { Err(JournalFailed::new("not synced").into()) }
     }
 
     fn remove(&mut self, starts: &[u64]) {
@@ -166,15 +296,6 @@ impl Checkpointer {
                 _ => _ = self.shared.files_deleted.fetch_add(1, Relaxed),
             }
         }
-    }
-}
-
-struct Signal(mpsc::SyncSender<()>);
-
-impl SyncWaiter for Signal {
-    fn synced(&self, _position: Position) {
-        // The receiver waits for this, or is gone for good.
-        let _ = self.0.try_send(());
     }
 }
 

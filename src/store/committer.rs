@@ -1,11 +1,15 @@
-//! The committer: one thread that writes and syncs the journal for everybody.
+//! The committer: the one writer and syncer of the journal, for everybody.
 //!
 //! ```text
 //!            nothing appended                        somebody waits, or a large buffer, or the pause is over
-//!   Idle ◄──────────────────── look ──────────────────────────────► write (roll files) ──► sync? ──► tell waiters
-//!     │        Pausing ◄───────┘ │ something appended, nobody waits                        │
-//!     └───────────┴──────────────┴─────────────────────────────────────────────────────────┘
+//!   Idle ◄──────────────────── next ──────────────────────────────► write (roll files) ──► sync? ──► tell waiters
+//!     │        Pausing ◄───────┘ │ something appended, nobody waits       │ no space             │
+//!     └───────────┴──────────────┤◄──── Refused: the same again, later ◄──┘                      │
+//!                                └───────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! [`Committer::next`] decides and touches nothing. A thread ([`Committer::run`]) does what it says and waits when it
+//! says so; or somebody else's loop calls [`Committer::step`], which never waits.
 //!
 //! Batches form by themselves: what is appended while a sync runs is written and synced together by the next. What
 //! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay.
@@ -15,9 +19,8 @@
 
 use super::checkpoint::Task;
 use super::files::{File, Files};
-use super::journal::{Chunk, Phase, Shared, Sleep};
-use super::record;
-use super::segment;
+use super::journal::{Chunk, Phase, Shared, Sleep, State};
+use super::{Step, record, segment};
 use crate::definition::Change;
 use crate::time::{self, Duration, Instant};
 use std::io;
@@ -27,8 +30,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The least time between two writes that nobody waits for.
 const WRITE_PAUSE: Duration = Duration::from_millis(1);
-/// How long a write waits for space before it is tried again.
-const FULL_PAUSE: Duration = Duration::from_millis(250);
+/// How long after it was refused a write is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The file that is being written.
 pub(super) struct Current {
@@ -42,8 +45,12 @@ pub(super) struct Committer {
     dir: PathBuf,
     sync_delay: Duration,
     current: Current,
-    /// What was taken from the appenders.
+    /// What was taken from the appenders and is not yet all written.
     chunks: Vec<Chunk>,
+    /// Whether it is to be synced, too.
+    with_sync: bool,
+    /// When what was refused is tried again.
+    retry_at: Option<Instant>,
     /// Written chunks' buffers, to be used again.
     used: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced.
@@ -54,11 +61,25 @@ pub(super) struct Committer {
     unsynced_since: Option<Instant>,
 }
 
-/// Whether a batch is to be synced as well as written.
-enum Work {
-    Write,
-    WriteAndSync,
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Take what was appended, and write it.
+    Commit { with_sync: bool },
+    /// Go on with what was taken before.
+    Retry,
+    /// Nothing, until somebody wakes the committer or a time has come.
+    Wait { sleep: Sleep, until: Option<Instant> },
+    /// The journal is closed and everything is done.
     Stop,
+}
+
+/// Why a batch is not on disk.
+enum Failed {
+    /// The disk did not take it; it may later.
+    Refused(String),
+    /// The journal's promise is broken.
+    Lost(String),
 }
 
 impl Committer {
@@ -78,6 +99,8 @@ impl Committer {
             sync_delay,
             current,
             chunks: Vec::new(),
+            with_sync: false,
+            retry_at: None,
             used: Vec::new(),
             changes: Vec::new(),
             written: synced,
@@ -91,50 +114,24 @@ impl Committer {
     pub(super) fn run(mut self) {
         let shared = self.shared.clone();
         let work = std::panic::AssertUnwindSafe(move || {
-            loop {
-                let with_sync = match self.wait() {
-                    Work::Stop => return Ok(()),
-                    Work::Write => false,
-                    Work::WriteAndSync => true,
-                };
-                self.commit(with_sync)?;
+            while self.wait() {
+                self.commit(time::now);
             }
         });
-        match std::panic::catch_unwind(work) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.fail(&io::Error::to_string(&error)),
-            Err(_) => shared.fail("the committer panicked"),
+        if std::panic::catch_unwind(work).is_err() {
+            shared.fail("the committer panicked");
         }
     }
 
-    /// Waits until there is something to do, and takes it.
-    fn wait(&mut self) -> Work {
+    /// Waits until there is something to write, and takes it; false at the end.
+    fn wait(&mut self) -> bool {
         let shared = self.shared.clone();
         let mut state = shared.state.lock();
         loop {
-            let now = time::now();
-            let is_closing = state.phase != Phase::Running;
-            let is_wanted = state.sync_wanted > self.synced || is_closing;
-            let is_pending = state.is_pending();
-            let pause_end = self.last_write.map(|at| at + WRITE_PAUSE).filter(|&end| end > now);
-            let sync_due = self.unsynced_since.map(|since| since + self.sync_delay);
-            let to_write = is_pending && (is_wanted || pause_end.is_none() || state.is_large());
-            let to_sync = (is_wanted || sync_due.is_some_and(|due| due <= now))
-                && (to_write || self.written > self.synced);
-            if to_write || to_sync {
-                if is_pending {
-                    state.take(&mut self.chunks, &mut self.used);
-                    self.changes.append(&mut state.changes);
-                }
-                return if to_sync { Work::WriteAndSync } else { Work::Write };
-            }
-            if is_closing {
-                state.phase = Phase::Over;
-                state.discard();
-                return Work::Stop;
-            }
-            state.sleep = if is_pending { Sleep::Pausing } else { Sleep::Idle };
-            match pause_end.filter(|_| is_pending).into_iter().chain(sync_due).min() {
+            let next = self.next(&state, time::now());
+            let Next::Wait { sleep, until } = next else { return self.begin(&mut state, &next) };
+            state.sleep = sleep;
+            match until {
                 Some(deadline) => _ = shared.wake.wait_until(&mut state, deadline),
                 None => shared.wake.wait(&mut state),
             }
@@ -142,65 +139,158 @@ impl Committer {
         }
     }
 
-    /// Writes what was taken, in as many files as it needs, and syncs it if asked.
-    fn commit(&mut self, with_sync: bool) -> io::Result<()> {
-        let mut chunks = std::mem::take(&mut self.chunks);
-        for Chunk { mut bytes, base, cuts } in chunks.drain(..) {
-            let mut from = 0;
-            for cut in cuts {
-                self.write(&mut bytes[from..cut.at], base + from as u64)?;
-                self.roll(cut.start)?;
-                self.write_raw(&bytes[cut.at..cut.at + segment::HEADER_BYTES], cut.start)?;
-                from = cut.at + segment::HEADER_BYTES;
+    /// Does what is to be done at `now`, without waiting for anything but the file operations.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock();
+        let next = self.next(&state, now);
+        if let Next::Wait { until, .. } = next {
+            return Step::Waiting(until);
+        }
+        if !self.begin(&mut state, &next) {
+            return Step::Over;
+        }
+        drop(state);
+        self.commit(|| now);
+        Step::Worked
+    }
+
+    /// Decides. Changes nothing.
+    fn next(&self, state: &State, now: Instant) -> Next {
+        if state.phase == Phase::Over {
+            return Next::Stop;
+        }
+        let is_closing = state.phase == Phase::Closing;
+        if let Some(retry_at) = self.retry_at {
+            let is_due = is_closing || retry_at <= now;
+            // Whoever appends or waits meanwhile need not wake the committer.
+            return if is_due {
+                Next::Retry
+            } else {
+                Next::Wait { sleep: Sleep::Awake, until: Some(retry_at) }
+            };
+        }
+        let is_wanted = state.sync_wanted > self.synced || is_closing;
+        let is_pending = state.is_pending();
+        let pause_end = self.last_write.map(|at| at + WRITE_PAUSE).filter(|&end| end > now);
+        let sync_due = self.unsynced_since.map(|since| since + self.sync_delay);
+        let to_write = is_pending && (is_wanted || pause_end.is_none() || state.is_large());
+        let to_sync =
+            (is_wanted || sync_due.is_some_and(|due| due <= now)) && (to_write || self.written > self.synced);
+        if to_write || to_sync {
+            return Next::Commit { with_sync: to_sync };
+        }
+        if is_closing {
+            return Next::Stop;
+        }
+        let sleep = if is_pending { Sleep::Pausing } else { Sleep::Idle };
+        Next::Wait { sleep, until: pause_end.filter(|_| is_pending).into_iter().chain(sync_due).min() }
+    }
+
+    /// Takes what is to be committed; false if that is nothing, for ever.
+    fn begin(&mut self, state: &mut State, next: &Next) -> bool {
+        match next {
+            Next::Commit { with_sync } => {
+                state.take(&mut self.chunks, &mut self.used);
+                self.changes.append(&mut state.changes);
+                self.with_sync = *with_sync;
             }
-            self.write(&mut bytes[from..], base + from as u64)?;
-            bytes.clear();
-            self.used.push(bytes);
+            Next::Stop => {
+                state.phase = Phase::Over;
+                state.discard();
+            }
+            Next::Retry | Next::Wait { .. } => {}
+        }
+        *next != Next::Stop
+    }
+
+    /// Writes what was taken and syncs it if asked; `now` is read afterwards. What is refused stays taken.
+    fn commit(&mut self, now: impl Fn() -> Instant) {
+        let (written, mut chunks) = (self.written, std::mem::take(&mut self.chunks));
+        let result = chunks.iter_mut().try_for_each(|chunk| self.write_chunk(chunk));
+        let result = result.and_then(|()| if self.with_sync { self.sync() } else { Ok(()) });
+        if self.written > written {
+            self.last_write = Some(now());
+        }
+        if self.written > self.synced {
+            self.unsynced_since.get_or_insert_with(&now);
+        }
+        match result {
+            Ok(()) => {
+                self.used.extend(chunks.drain(..).map(|chunk| chunk.bytes));
+                self.used.iter_mut().for_each(Vec::clear);
+                self.retry_at = None;
+                if self.shared.is_disk_full.swap(false, Relaxed) {
+                    tracing::info!(dir = %self.dir.display(), "the disk has space again");
+                }
+            }
+            Err(Failed::Refused(reason)) => self.note_refused(&reason, now()),
+            Err(Failed::Lost(reason)) => self.shared.fail(&reason),
         }
         self.chunks = chunks;
-        if with_sync { self.sync() } else { Ok(()) }
     }
 
-    /// Seals and writes whole records.
-    fn write(&mut self, records: &mut [u8], position: u64) -> io::Result<()> {
-        if records.is_empty() {
-            return Ok(());
+    fn note_refused(&mut self, reason: &str, now: Instant) {
+        if self.shared.state.lock().phase != Phase::Running {
+            return self.shared.fail(&format!("closed while the disk refused to take it: {reason}"));
         }
-        record::seal(records, position);
-        self.write_raw(records, position)
+        self.retry_at = Some(now + RETRY_PAUSE);
+        if !self.shared.is_disk_full.swap(true, Relaxed) {
+            tracing::error!(dir = %self.dir.display(), reason, "the disk is full, confirms wait for space");
+        }
     }
 
-    fn write_raw(&mut self, bytes: &[u8], position: u64) -> io::Result<()> {
-        let offset = position - self.current.start;
-        self.until_space(|committer| committer.current.file.write_at(bytes, offset))?;
-        let now = time::now();
-        self.written = position + bytes.len() as u64;
-        self.last_write = Some(now);
-        self.unsynced_since.get_or_insert(now);
-        self.shared.written.store(self.written, Relaxed);
+    /// Writes what is not yet written of a chunk, in as many files as it needs.
+    fn write_chunk(&mut self, chunk: &mut Chunk) -> Result<(), Failed> {
+        loop {
+            let cut = chunk.cuts.first().copied();
+            let end = cut.map_or(chunk.bytes.len(), |cut| cut.at);
+            if chunk.written < end {
+                let position = chunk.base + chunk.written as u64;
+                let records = &mut chunk.bytes[chunk.written..end];
+                record::seal(records, position);
+                let offset = position - self.current.start;
+                let written = self.current.file.write_at(records, offset);
+                written.map_err(|error| self.refused(self.current.start, &error))?;
+                chunk.written = end;
+                self.note_written(chunk.base + end as u64);
+            }
+            let Some(cut) = cut else { return Ok(()) };
+            let header_end = cut.at + segment::HEADER_BYTES;
+            self.roll(cut.start, &chunk.bytes[cut.at..header_end])?;
+            chunk.cuts.remove(0);
+            chunk.written = header_end;
+        }
+    }
+
+    fn note_written(&mut self, end: u64) {
+        self.written = end;
+        self.shared.written.store(end, Relaxed);
         self.shared.writes.fetch_add(1, Relaxed);
-        Ok(())
     }
 
-    /// Ends the current file and begins the one at `start`.
-    fn roll(&mut self, start: u64) -> io::Result<()> {
+    /// Ends the current file and begins the one at `start`. May be done again when it was refused.
+    fn roll(&mut self, start: u64, header: &[u8]) -> Result<(), Failed> {
         self.sync()?;
         let path = segment::path(&self.dir, start);
-        let file = self.until_space(|committer| {
-            let file = committer.files.create(&path)?;
-            committer.files.sync_dir(&committer.dir)?;
-            Ok(file)
-        })?;
+        let file = self.files.create(&path).map_err(|error| self.refused(start, &error))?;
+        let synced = self.files.sync_dir(&self.dir);
+        synced.map_err(|error| Failed::Lost(format!("cannot sync {}: {error}", self.dir.display())))?;
+        file.write_at(header, 0).map_err(|error| self.refused(start, &error))?;
         self.current = Current { file, start };
+        self.note_written(start + header.len() as u64);
         // If nobody hears it the store is closing, and makes its last checkpoint later.
         let _ = self.shared.tasks.send(Task::Checkpoint(start));
         Ok(())
     }
 
     /// Makes everything written durable and tells those who wait.
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self) -> Result<(), Failed> {
         if self.written > self.synced {
-            self.current.file.sync()?;
+            self.current.file.sync().map_err(|error| {
+                let path = segment::path(&self.dir, self.current.start);
+                Failed::Lost(format!("cannot sync {}: {error}", path.display()))
+            })?;
             self.shared.syncs.fetch_add(1, Relaxed);
             self.synced = self.written;
         }
@@ -214,28 +304,13 @@ impl Committer {
         Ok(())
     }
 
-    /// Does `work` again and again while the disk is full.
-    fn until_space<T>(&mut self, work: impl Fn(&mut Self) -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match work(self) {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                    if !self.shared.is_disk_full.swap(true, Relaxed) {
-                        tracing::error!(dir = %self.dir.display(), "the disk is full, confirms wait for space");
-                    }
-                    let shared = self.shared.clone();
-                    let mut state = shared.state.lock();
-                    if state.phase != Phase::Running {
-                        return Err(error);
-                    }
-                    shared.wake.wait_for(&mut state, FULL_PAUSE);
-                }
-                result => {
-                    if self.shared.is_disk_full.swap(false, Relaxed) {
-                        tracing::info!(dir = %self.dir.display(), "the disk has space again");
-                    }
-                    return result;
-                }
-            }
+    /// A write to the file at `start`, or its making, failed.
+    fn refused(&self, start: u64, error: &io::Error) -> Failed {
+        let reason = format!("{}: {error}", segment::path(&self.dir, start).display());
+        if error.kind() == io::ErrorKind::StorageFull {
+            Failed::Refused(reason)
+        } else {
+            Failed::Lost(reason)
         }
     }
 }

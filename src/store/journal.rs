@@ -4,15 +4,17 @@
 //! It decides where files end and counts references; it never touches a file. The [`committer`](super::committer) takes
 //! the buffer, seals the checksums and writes.
 
-use super::checkpoint::Task;
+use super::checkpoint::{Checkpointer, Task};
+use super::committer::Committer;
 use super::references::References;
 use super::{
-    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Settled, SyncWaiter,
-    Target, record, segment,
+    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Settled, Step,
+    SyncWaiter, Target, record, segment,
 };
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
+use crate::time::Instant;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -67,6 +69,8 @@ pub(super) struct Chunk {
     /// The position of the first byte.
     pub(super) base: u64,
     pub(super) cuts: Vec<Cut>,
+    /// How much of it the committer has written.
+    pub(super) written: usize,
 }
 
 /// What appenders and the committer share under the lock.
@@ -137,7 +141,7 @@ impl State {
 
     /// Goes on in `bytes`, which are empty.
     fn put_aside(&mut self, bytes: Vec<u8>) {
-        let chunk = Chunk { base: self.next(), bytes, cuts: Vec::new() };
+        let chunk = Chunk { base: self.next(), bytes, ..Chunk::default() };
         self.full.push(std::mem::replace(&mut self.chunk, chunk));
     }
 
@@ -279,6 +283,19 @@ impl Shared {
         }
     }
 
+    /// Hurries up the sync of everything appended so far, and returns its end; the checkpointer is sent a task when it
+    /// [is decided](Shared::is_decided).
+    pub(super) fn request_sync(&self) -> u64 {
+        let end = self.state.lock().next();
+        self.notify_when_synced(Position(end), Arc::new(Nudge(self.tasks.clone())), Hurry::Yes);
+        end
+    }
+
+    /// Whether everything before `end` is durable, or never will be.
+    pub(super) fn is_decided(&self, end: u64) -> bool {
+        self.synced() >= end || self.state.lock().phase == Phase::Over
+    }
+
     /// Appends what `write` puts into the buffer, and returns what it returns and the end of it.
     fn append<T>(&self, write: impl FnOnce(&mut State) -> T) -> (T, Position) {
         let mut state = self.state.lock();
@@ -329,16 +346,32 @@ impl SyncWaiter for Removal {
     }
 }
 
-/// The journal on disk, with its two threads.
-pub(super) struct Journal {
-    shared: Arc<Shared>,
-    threads: Mutex<Option<Threads>>,
+/// Makes the checkpointer look again when it is called, and also when it never will be: both end with its drop.
+struct Nudge(mpsc::Sender<Task>);
+
+impl SyncWaiter for Nudge {
+    fn synced(&self, _position: Position) {}
 }
 
-/// The threads of a journal that runs.
-pub(super) struct Threads {
-    pub(super) committer: JoinHandle<()>,
-    pub(super) checkpointer: JoinHandle<Result<(), Error>>,
+impl Drop for Nudge {
+    fn drop(&mut self) {
+        // Without a checkpointer nobody waits.
+        let _ = self.0.send(Task::Look);
+    }
+}
+
+/// The journal on disk, with what drives it.
+pub(super) struct Journal {
+    shared: Arc<Shared>,
+    driver: Mutex<Option<Driver>>,
+}
+
+/// Who carries out the work of a journal that runs.
+pub(super) enum Driver {
+    /// A thread for each.
+    Threads { committer: JoinHandle<()>, checkpointer: JoinHandle<Result<(), Error>> },
+    /// Whoever calls the steps. In this order, so that the last file is closed before the directory is given back.
+    Manual { committer: Box<Committer>, checkpointer: Box<Checkpointer> },
 }
 
 impl std::fmt::Debug for Journal {
@@ -348,24 +381,38 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    pub(super) fn new(shared: Arc<Shared>, threads: Threads) -> Self {
-        Self { shared, threads: Mutex::new(Some(threads)) }
+    pub(super) fn new(shared: Arc<Shared>, driver: Driver) -> Self {
+        Self { shared, driver: Mutex::new(Some(driver)) }
     }
 
-    /// Writes and syncs everything, makes a checkpoint if asked, and ends the threads.
+    /// Writes and syncs everything, makes a checkpoint if asked, and ends whoever drives.
     fn stop(&self, with_checkpoint: bool) -> Result<(), Error> {
-        let Some(threads) = self.threads.lock().take() else { return Ok(()) };
+        let Some(driver) = self.driver.lock().take() else { return Ok(()) };
         let mut state = self.shared.state.lock();
         if state.phase == Phase::Running {
             state.phase = Phase::Closing;
         }
         drop(state);
         self.shared.wake.notify_all();
-        join(threads.committer);
+        let stop = || {
+            let with_checkpoint = with_checkpoint && self.shared.failure.borrow().is_none();
+            // It has ended by itself only if it panicked, and has said so.
+            let _ = self.shared.tasks.send(Task::Stop { with_checkpoint });
+        };
+        let checkpointed = match driver {
+            Driver::Threads { committer, checkpointer } => {
+                join(committer);
+                stop();
+                join(checkpointer).unwrap_or(Ok(()))
+            }
+            // Both end by themselves now: neither waits for anybody.
+            Driver::Manual { committer, checkpointer } => {
+                committer.run();
+                stop();
+                checkpointer.run()
+            }
+        };
         let failure = self.shared.failure.borrow().clone();
-        let with_checkpoint = with_checkpoint && failure.is_none();
-        let _ = self.shared.tasks.send(Task::Stop { with_checkpoint });
-        let checkpointed = join(threads.checkpointer).unwrap_or(Ok(()));
         failure.map_or(checkpointed, |failure| Err(failure.into()))
     }
 }
@@ -379,7 +426,11 @@ fn join<T>(handle: JoinHandle<T>) -> Option<T> {
 }
 
 impl Drop for Journal {
+    /// Driven by hand it is as if the plug were pulled: a simulation that wants less calls `close`.
     fn drop(&mut self) {
+        if matches!(*self.driver.lock(), Some(Driver::Manual { .. })) {
+            return;
+        }
         if let Err(error) = self.stop(false) {
             tracing::error!(%error, "the store was dropped and could not be closed");
         }
@@ -496,5 +547,19 @@ impl MessageLog for Journal {
 
     fn close(&self) -> Result<(), Error> {
         self.stop(true)
+    }
+
+    fn step_committer(&self, now: Instant) -> Step {
+        match &mut *self.driver.lock() {
+            Some(Driver::Manual { committer, .. }) => committer.step(now),
+            _ => Step::Over,
+        }
+    }
+
+    fn step_checkpointer(&self) -> Step {
+        match &mut *self.driver.lock() {
+            Some(Driver::Manual { checkpointer, .. }) => checkpointer.step(),
+            _ => Step::Over,
+        }
     }
 }

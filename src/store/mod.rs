@@ -49,7 +49,7 @@ pub use record::{Settled, Target};
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLockReadGuard};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -82,6 +82,28 @@ impl Options {
             sled_flush_every_ms: 1_000,
         }
     }
+}
+
+/// Who carries out the store's work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drive {
+    /// Two threads of its own.
+    #[default]
+    Threads,
+    /// Whoever calls [`MessageLog::step_committer`] and [`MessageLog::step_checkpointer`]; the store starts no thread and
+    /// reads no clock. Dropping it without [`MessageLog::close`] is then like pulling the plug: nothing more is written.
+    Manual,
+}
+
+/// What a step of a store that is driven by hand came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; there may be more.
+    Worked,
+    /// There is nothing to do before this time, unless something happens that makes work; without a time, until it does.
+    Waiting(Option<Instant>),
+    /// There never will be anything to do: closed, failed, or not driven by hand.
+    Over,
 }
 
 /// Why the store cannot be opened or cannot do its work.
@@ -301,6 +323,18 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// [`Error::JournalFailed`] when the journal is not durable; other errors when only the checkpoint could not be made,
     /// which costs the next start some time.
     fn close(&self) -> Result<(), Error>;
+
+    /// With [`Drive::Manual`], does at most one batch of the committer's work that is due at `now`: writing, and syncing
+    /// if it is time. Waiters are called from here.
+    fn step_committer(&self, _now: Instant) -> Step {
+        Step::Over
+    }
+
+    /// With [`Drive::Manual`], does one piece of the checkpointer's work. [`LiveSets::visit_changed`] is called from here.
+    /// A checkpoint takes several steps, and waits where a transaction is half made or the committer has to sync.
+    fn step_checkpointer(&self) -> Step {
+        Step::Over
+    }
 }
 
 /// The store, cheap to clone: a [`MessageLog`] with what is built upon it.
@@ -411,13 +445,17 @@ pub struct Report {
 /// # Errors
 /// Any [`Error`]. Damage in the journal or in sled is no error where something can be saved: see [`Report`].
 pub fn open(options: Options) -> Result<(Store, Recovered), Error> {
-    open_with(options, Environment::real())
+    open_with(options, Environment::real(), Drive::Threads)
 }
 
-/// [`open`] with a file system, a lock and a metadata store of the caller's.
+/// [`open`] with a file system, a lock and a metadata store of the caller's, and threads or none.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(options: Options, environment: Environment) -> Result<(Store, Recovered), Error> {
-    recovery::open(options, environment)
+pub fn open_with(
+    options: Options,
+    environment: Environment,
+    drive: Drive,
+) -> Result<(Store, Recovered), Error> {
+    recovery::open(options, environment, drive)
 }

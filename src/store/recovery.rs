@@ -10,12 +10,12 @@ use super::checkpoint::{self, Checkpointer, DEFINITIONS_NAME, Paths, QUEUES_NAME
 use super::committer::{Committer, Current};
 use super::data_dir;
 use super::files::Files;
-use super::journal::{Journal, Shared, State, Threads};
-use super::place::{Environment, Lock};
+use super::journal::{Driver, Journal, Shared, State};
+use super::place::Environment;
 use super::references::References;
 use super::replay::{Replay, Replayed};
 use super::snapshot::{self, Snapshot};
-use super::{Error, LiveSet, Options, Recovered, RecoveredQueue, Report, Store, segment};
+use super::{Drive, Error, LiveSet, Options, Recovered, RecoveredQueue, Report, Store, segment};
 use crate::name::QueueId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 /// See [`super::open`].
-pub(super) fn open(options: Options, environment: Environment) -> Result<(Store, Recovered), Error> {
+pub(super) fn open(
+    options: Options,
+    environment: Environment,
+    drive: Drive,
+) -> Result<(Store, Recovered), Error> {
     let lock = data_dir::take(&options.data_dir, &environment)?;
     let files = environment.files.clone();
     let paths = Paths { data_dir: options.data_dir.clone(), journal: options.data_dir.join("journal") };
@@ -67,7 +71,15 @@ pub(super) fn open(options: Options, environment: Environment) -> Result<(Store,
         files.remove(&path).map_err(|error| Error::io(path, error))?;
     }
     let state = State::new(current.next, references, replayed.next_queue_id);
-    let journal = start(&options, files, paths, catalog, state, current.file, lock)?;
+    let (sender, tasks) = mpsc::channel();
+    let shared = Arc::new(Shared::new(state, options.segment_bytes, sender));
+    let journal_dir = paths.journal.clone();
+    let committer =
+        Committer::new(shared.clone(), files.clone(), journal_dir, options.sync_delay, current.file);
+    let checkpointer = Checkpointer::new(shared.clone(), files, paths, catalog, tasks, lock);
+    let driver =
+        start(drive, committer, checkpointer).map_err(|error| Error::io(&options.data_dir, error))?;
+    let journal = Journal::new(shared, driver);
     let recovered = Recovered {
         definitions: replayed.definitions,
         queues: replayed.queues,
@@ -77,32 +89,16 @@ pub(super) fn open(options: Options, environment: Environment) -> Result<(Store,
     Ok((Store::new(Arc::new(journal)), recovered))
 }
 
-/// Starts the two threads.
-fn start(
-    options: &Options,
-    files: Arc<dyn Files>,
-    paths: Paths,
-    catalog: Catalog,
-    state: State,
-    current: Current,
-    lock: Lock,
-) -> Result<Journal, Error> {
-    let (sender, tasks) = mpsc::channel();
-    let shared = Arc::new(Shared::new(state, options.segment_bytes, sender));
-    let (journal_dir, data_dir) = (paths.journal.clone(), paths.data_dir.clone());
-    let committer = Committer::new(shared.clone(), files.clone(), journal_dir, options.sync_delay, current);
-    let checkpointer = Checkpointer::new(shared.clone(), files, paths, catalog, tasks);
-    let spawn_error = |error| Error::io(&data_dir, error);
-    let checkpointer = move || {
-        // The directory is ours until the catalog and the last file are closed: the committer ends before.
-        let _lock = lock;
-        checkpointer.run()
-    };
-    let checkpointer = thread::Builder::new().name("checkpointer".into()).spawn(checkpointer);
-    let checkpointer = checkpointer.map_err(&spawn_error)?;
-    let committer = thread::Builder::new().name("committer".into()).spawn(move || committer.run());
-    let committer = committer.map_err(&spawn_error)?;
-    Ok(Journal::new(shared, Threads { committer, checkpointer }))
+/// Starts the two threads, if there are to be any.
+fn start(drive: Drive, committer: Committer, checkpointer: Checkpointer) -> std::io::Result<Driver> {
+    if drive == Drive::Manual {
+        let (committer, checkpointer) = (Box::new(committer), Box::new(checkpointer));
+        return Ok(Driver::Manual { committer, checkpointer });
+    }
+    let checkpointer =
+        thread::Builder::new().name("checkpointer".into()).spawn(move || checkpointer.run())?;
+    let committer = thread::Builder::new().name("committer".into()).spawn(move || committer.run())?;
+    Ok(Driver::Threads { committer, checkpointer })
 }
 
 /// What the journal is replayed upon.

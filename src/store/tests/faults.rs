@@ -1,6 +1,6 @@
 //! A disk that misbehaves, and a disk that is slow.
 
-use super::super::{Error, Options, Recovered, Store, SyncWaiter, open_with};
+use super::super::{Drive, Error, Options, Recovered, Store, SyncWaiter, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Model, options};
 use crate::name::Position;
@@ -23,7 +23,7 @@ fn open() -> (SimDisk, Store, Arc<Model>, mpsc::Receiver<PathBuf>) {
 fn reopen(disk: &SimDisk) -> (Store, Arc<Model>, Recovered) {
     // Nothing is synced unless somebody waits or a file ends.
     let patient = Options { sync_delay: Duration::from_secs(3600), ..options(Path::new("/data")) };
-    let (store, recovered) = open_with(patient, disk.environment()).unwrap();
+    let (store, recovered) = open_with(patient, disk.environment(), Drive::Threads).unwrap();
     let model = Model::new(&store, &recovered);
     (store, model, recovered)
 }

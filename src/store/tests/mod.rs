@@ -5,5 +5,6 @@ mod disk;
 mod faults;
 mod power;
 mod restart;
+mod simulation;
 mod suite;
 mod support;

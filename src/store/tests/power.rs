@@ -1,7 +1,7 @@
 //! Power cuts: everything written and not synced is lost, at a sync chosen by a seed, while several threads work and
 //! checkpoints are made.
 
-use super::super::{Store, open_with};
+use super::super::{Drive, Store, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Dice, Held, Model, held, message, options};
 use crate::name::{Position, QueueId, Sequence};
@@ -79,7 +79,7 @@ fn cut_power(seed: u64) {
     const TOKENS: usize = 30;
     let disk = SimDisk::default();
     let options = options(Path::new("/data"));
-    let (store, recovered) = open_with(options.clone(), disk.environment()).unwrap();
+    let (store, recovered) = open_with(options.clone(), disk.environment(), Drive::Threads).unwrap();
     let model = Model::new(&store, &recovered);
     (1..=4).for_each(|id| _ = model.declare(&store, id));
     let mut end = Position::NONE;
@@ -102,7 +102,8 @@ fn cut_power(seed: u64) {
     store.close().unwrap_err();
     drop(store);
 
-    let (_store, recovered) = open_with(options, disk.after_power_cut().environment()).unwrap();
+    let (_store, recovered) =
+        open_with(options, disk.after_power_cut().environment(), Drive::Threads).unwrap();
     let held = held(&recovered);
     let mut tokens: Vec<u8> =
         (1..=3).flat_map(|id| held[&QueueId(id)].values()).map(|(_, body)| body[0]).collect();
