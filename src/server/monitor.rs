@@ -6,22 +6,23 @@ use crate::config::Config;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Checks now and then until told to stop.
+/// Checks now and then until told to stop, and at once when the journal's disk refuses a write or takes it again.
 pub(super) async fn watch(config: Config, broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
     let limit = memory_limit(&config);
+    let mut disk = broker.store.disk();
     let mut tick = tokio::time::interval(config.memory_monitor_interval);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
+            Ok(()) = disk.changed() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if let (Some(limit), Some(resident)) = (limit, resident_bytes()) {
             broker.set_alarm(Resource::Memory, resident > limit);
         }
-        if let Some(free) = free_bytes(&config) {
-            let is_full = broker.store.counters().is_disk_full;
-            broker.set_alarm(Resource::Disk, is_full || free < config.disk_free_limit_bytes);
-        }
+        let is_short = free_bytes(&config).is_some_and(|free| free < config.disk_free_limit_bytes);
+        let is_refusing = disk.borrow_and_update().is_refusing();
+        broker.set_alarm(Resource::Disk, is_refusing || is_short);
     }
 }
 
@@ -55,4 +56,44 @@ pub(crate) fn resident_bytes() -> Option<u64> {
 fn free_bytes(config: &Config) -> Option<u64> {
     let status = rustix::fs::statvfs(&config.data_dir).ok()?;
     Some(status.f_bavail * status.f_frsize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::disk::{Op, SimDisk};
+    use crate::store::{self, Drive};
+    use crate::time::Duration;
+
+    /// Waits until the disk alarm is as said: whoever waits is told with the broker's other tasks, so it yields.
+    async fn alarm_becomes(broker: &Broker, is_on: bool) {
+        while broker.alarms.is_on(Resource::Disk) != is_on {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_disk_alarm_follows_a_refused_write_without_waiting_for_the_next_look() {
+        let disk = SimDisk::default();
+        let options = store::Options::new("/data");
+        let (store, recovered) = store::open_with(options, disk.environment(), Drive::Threads).unwrap();
+        let config = Config {
+            memory_monitor_interval: Duration::from_secs(3600),
+            disk_free_limit_bytes: 0,
+            ..Config::default()
+        };
+        let broker = Broker::start(super::super::defaults(&config), store.clone(), recovered).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let watching = tokio::spawn(super::watch(config, Arc::clone(&broker), stopped));
+        disk.set_hook(|op, _| match op {
+            Op::Write => Err(std::io::Error::from_raw_os_error(5)),
+            _ => Ok(()),
+        });
+        store.append_changes(&[]);
+        alarm_becomes(&broker, true).await;
+        disk.repair();
+        alarm_becomes(&broker, false).await;
+        stop.send(true).unwrap();
+        watching.await.unwrap();
+    }
 }

@@ -10,7 +10,7 @@
 //!
 //! One value per queue is overwritten again and again: sled 0.34 grows without end under a stream of new keys.
 
-use super::metadata::{Batch, Metadata};
+use super::metadata::{Batch, MemoryMetadata, Metadata};
 use super::{Error, LiveSet, Ranges, record};
 use crate::definition::{Change, Definition, Key};
 use crate::name::{QueueId, Sequence};
@@ -60,6 +60,10 @@ pub(super) struct Catalog {
     queues: HashSet<QueueId>,
     /// Whether definitions changed since this was last taken.
     pub(super) is_changed: bool,
+    /// Changes made and not yet durable here.
+    unsynced: Vec<Change>,
+    /// Whether the store failed since it was opened: it may fail for ever then, as sled does.
+    has_failed: bool,
 }
 
 /// The key of a definition.
@@ -104,7 +108,7 @@ pub(super) fn apply_changes(definitions: &mut BTreeMap<Vec<u8>, Definition>, cha
 impl Catalog {
     /// Over a metadata store that may be empty.
     pub(super) fn new(metadata: Box<dyn Metadata>) -> Self {
-        Self { metadata, queues: HashSet::new(), is_changed: false }
+        Self { metadata, queues: HashSet::new(), is_changed: false, unsynced: Vec::new(), has_failed: false }
     }
 
     /// Reads everything.
@@ -172,6 +176,15 @@ impl Catalog {
     /// # Errors
     /// The store's own; nothing is changed then.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let result = self.make(changes);
+        self.has_failed |= result.is_err();
+        if result.is_ok() {
+            self.unsynced.extend_from_slice(changes);
+        }
+        result
+    }
+
+    fn make(&mut self, changes: &[Change]) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -204,12 +217,43 @@ impl Catalog {
         Ok(())
     }
 
+    /// Opens the store anew with `open` if it failed, and makes the changes again that it may have lost.
+    ///
+    /// # Errors
+    /// Those of opening, and the store's own; then it still counts as failed.
+    pub(super) fn restore(
+        &mut self,
+        open: impl FnOnce() -> Result<Box<dyn Metadata>, Error>,
+    ) -> Result<(), Error> {
+        if !self.has_failed {
+            return Ok(());
+        }
+        // Two at a time cannot be open. Nothing is written to this one: it counts as failed.
+        self.metadata = Box::new(MemoryMetadata::default());
+        self.metadata = open()?;
+        let changes = std::mem::take(&mut self.unsynced);
+        let made = self.make(&changes);
+        self.unsynced = changes;
+        self.has_failed = made.is_err();
+        made
+    }
+
     /// Records a checkpoint durably: its mark and the live sets of the queues that changed. Sets of queues that are not
     /// defined (any more) are passed over.
     ///
     /// # Errors
     /// The store's own.
     pub(super) fn checkpoint(&mut self, mark: Mark, sets: &HashMap<QueueId, LiveSet>) -> Result<(), Error> {
+        debug_assert!(!self.has_failed, "restored before");
+        let result = self.write_checkpoint(mark, sets);
+        self.has_failed |= result.is_err();
+        if result.is_ok() {
+            self.unsynced.clear();
+        }
+        result
+    }
+
+    fn write_checkpoint(&mut self, mark: Mark, sets: &HashMap<QueueId, LiveSet>) -> Result<(), Error> {
         let mut batch = Batch::new();
         for set in sets.values().filter(|set| self.queues.contains(&set.queue)) {
             let mut bytes = Vec::new();

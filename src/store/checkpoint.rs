@@ -18,15 +18,19 @@
 //! [`Checkpointer::need`] says what a phase waits for, [`Checkpointer::advance`] does what comes then. A thread
 //! ([`Checkpointer::run`]) waits; somebody else's loop ([`Checkpointer::step`]) comes again.
 //!
-//! A failure leaves the checkpoint before in force and keeps the live sets for the next.
+//! A failure leaves the checkpoint before in force and keeps the live sets and all journal files; it is tried again after
+//! [`RETRY_PAUSE`], or when the next file ends. A metadata store that failed is opened anew first: sled repeats its
+//! first failure for ever.
 
 use super::catalog::{self, Catalog, Mark};
 use super::files::Files;
 use super::journal::Shared;
-use super::place::Lock;
-use super::{Error, JournalFailed, LiveSet, Step, segment, snapshot};
+use super::metadata::Metadata;
+use super::place::{Environment, Lock};
+use super::{Error, JournalFailed, LiveSet, Options, Step, segment, snapshot};
 use crate::definition::Change;
 use crate::name::QueueId;
+use crate::time::{self, Duration, Instant};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -38,6 +42,9 @@ use std::sync::mpsc;
 pub(super) const DEFINITIONS_NAME: &str = "definitions.snapshot";
 /// The snapshot of the live sets; always as old as the last checkpoint.
 pub(super) const QUEUES_NAME: &str = "queues.snapshot";
+
+/// How long after a failure sled and the snapshots are tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the checkpointer is asked to do.
 #[derive(Debug)]
@@ -54,11 +61,27 @@ pub(super) enum Task {
     Stop { with_checkpoint: bool },
 }
 
-/// Where things are.
+/// Where things are, and how they are reached.
 #[derive(Clone, Debug)]
-pub(super) struct Paths {
-    pub(super) data_dir: PathBuf,
+pub(super) struct Setting {
+    pub(super) environment: Environment,
+    pub(super) options: Options,
     pub(super) journal: PathBuf,
+}
+
+impl Setting {
+    pub(super) fn new(options: Options, environment: Environment) -> Self {
+        let journal = options.data_dir.join("journal");
+        Self { environment, options, journal }
+    }
+
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.environment.files
+    }
+
+    pub(super) fn open_metadata(&self) -> Result<Box<dyn Metadata>, Error> {
+        self.environment.place.open_metadata(&self.options.data_dir, &self.options)
+    }
 }
 
 /// How far the checkpoint is, as the module draws it.
@@ -84,8 +107,7 @@ enum Need {
 
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
-    files: Arc<dyn Files>,
-    paths: Paths,
+    setting: Setting,
     catalog: Catalog,
     tasks: mpsc::Receiver<Task>,
     /// Collected and not yet in a durable checkpoint.
@@ -93,6 +115,8 @@ pub(super) struct Checkpointer {
     changes: Vec<Change>,
     phase: Phase,
     wanted: Option<u64>,
+    /// After a failure: nothing is tried before.
+    retry_at: Option<Instant>,
     stop: Option<bool>,
     /// Whether the last checkpoint of all is being made.
     is_last: bool,
@@ -103,22 +127,21 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        files: Arc<dyn Files>,
-        paths: Paths,
+        setting: Setting,
         catalog: Catalog,
         tasks: mpsc::Receiver<Task>,
         lock: Lock,
     ) -> Self {
         Self {
             shared,
-            files,
-            paths,
+            setting,
             catalog,
             tasks,
             sets: HashMap::new(),
             changes: Vec::new(),
             phase: Phase::Idle,
             wanted: None,
+            retry_at: None,
             stop: None,
             is_last: false,
             _lock: lock,
@@ -129,25 +152,25 @@ impl Checkpointer {
     pub(super) fn run(mut self) -> Result<(), Error> {
         loop {
             self.wait();
-            if let Some(result) = self.advance() {
+            if let Some(result) = self.advance(time::now()) {
                 return result;
             }
         }
     }
 
     /// Does what can be done now, without waiting for anything but file operations.
-    pub(super) fn step(&mut self) -> Step {
+    pub(super) fn step(&mut self, now: Instant) -> Step {
         let is_asked = self.note_all();
         let is_met = match self.need() {
             Need::Nothing => true,
-            Need::Task => is_asked,
+            Need::Task => is_asked || self.retry_at.is_some_and(|at| at <= now),
             Need::NoTransaction => self.shared.gate.try_write().is_some(),
             Need::Synced(end) => self.shared.is_decided(end),
         };
         match is_met {
-            true if self.advance().is_some() => Step::Over,
+            true if self.advance(now).is_some() => Step::Over,
             true => Step::Worked,
-            false => Step::Waiting(None),
+            false => Step::Waiting(self.retry_at),
         }
     }
 
@@ -167,8 +190,12 @@ impl Checkpointer {
     }
 
     fn wait_for_task(&mut self) {
-        let task = self.tasks.recv().expect("the shared state has a sender");
-        self.note(task);
+        let pause = self.retry_at.map(|at| at.saturating_duration_since(time::now()));
+        let task = match pause {
+            Some(pause) => self.tasks.recv_timeout(pause).ok(),
+            None => self.tasks.recv().ok(),
+        };
+        task.into_iter().for_each(|task| self.note(task));
         self.note_all();
     }
 
@@ -185,16 +212,17 @@ impl Checkpointer {
     fn note(&mut self, task: Task) {
         match task {
             Task::Changes(changes) => self.changes.extend(changes),
-            Task::Checkpoint(position) => self.wanted = Some(position),
+            Task::Checkpoint(position) => (self.wanted, self.retry_at) = (Some(position), None),
             Task::Remove(starts) => self.remove(&starts),
             Task::Look => {}
-            Task::Stop { with_checkpoint } => self.stop = Some(with_checkpoint),
+            Task::Stop { with_checkpoint } => (self.stop, self.retry_at) = (Some(with_checkpoint), None),
         }
     }
 
     fn need(&self) -> Need {
         match &self.phase {
-            Phase::Idle if self.stop.is_some() || self.wanted.is_some() => Need::Nothing,
+            Phase::Idle if self.stop.is_some() => Need::Nothing,
+            Phase::Idle if self.wanted.is_some() && self.retry_at.is_none() => Need::Nothing,
             Phase::Idle => Need::Task,
             Phase::Collect { .. } | Phase::Collected { .. } => Need::NoTransaction,
             Phase::Write { end, .. } | Phase::Remove { end, .. } => Need::Synced(*end),
@@ -202,16 +230,18 @@ impl Checkpointer {
     }
 
     /// Does the phase's work, whose need is met; the result is that of the last checkpoint, at the end.
-    fn advance(&mut self) -> Option<Result<(), Error>> {
+    fn advance(&mut self, now: Instant) -> Option<Result<(), Error>> {
         let result = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.is_last => return Some(Ok(())),
-            Phase::Idle => match self.begin() {
+            Phase::Idle => match self.begin(now) {
                 Some(phase) => Ok(phase),
                 None => return self.stop.map(|_| self.catalog.metadata.sync()),
             },
             Phase::Collect { position } => Ok(self.collect(position)),
             Phase::Collected { position } => Ok(Phase::Write { position, end: self.shared.request_sync() }),
-            Phase::Write { position, end } => self.write(position, end),
+            Phase::Write { position, end } => {
+                self.write(position, end).inspect_err(|_| _ = self.wanted.get_or_insert(position))
+            }
             Phase::Remove { free, end } => self.check_synced(end).map(|()| {
                 self.remove(&free);
                 Phase::Idle
@@ -220,14 +250,28 @@ impl Checkpointer {
         match result {
             Ok(phase) => self.phase = phase,
             Err(error) if self.is_last => return Some(Err(error)),
-            Err(error) => tracing::error!(%error, "no checkpoint could be made: journal files are kept"),
+            Err(error) => self.note_failed(now, &error),
         }
         None
     }
 
+    fn note_failed(&mut self, now: Instant, error: &Error) {
+        self.retry_at = Some(now + RETRY_PAUSE);
+        self.shared.checkpoints_failed.fetch_add(1, Relaxed);
+        tracing::error!(%error, "no checkpoint could be made: journal files are kept");
+    }
+
     /// Makes the changes there are, and begins a checkpoint if one is to be made.
-    fn begin(&mut self) -> Option<Phase> {
-        self.catch_up();
+    fn begin(&mut self, now: Instant) -> Option<Phase> {
+        self.retry_at = self.retry_at.filter(|&at| at > now);
+        if self.retry_at.is_none()
+            && let Err(error) = self.catch_up()
+        {
+            self.note_failed(now, &error);
+        }
+        if self.retry_at.is_some() && self.stop.is_none() {
+            return None;
+        }
         let wanted = self.wanted.take();
         match self.stop {
             None => wanted.map(|position| Phase::Collect { position }),
@@ -239,15 +283,14 @@ impl Checkpointer {
         }
     }
 
-    /// Writes all changes there are at once.
-    fn catch_up(&mut self) {
+    /// Writes all changes there are at once, into a store that is opened anew if need be. On failure they stay for the
+    /// next try; the journal has them.
+    fn catch_up(&mut self) -> Result<(), Error> {
         self.note_all();
-        if let Err(error) = self.catalog.apply(&self.changes) {
-            // They stay for the next try; the journal has them.
-            tracing::error!(%error, "definitions could not be written");
-            return;
-        }
+        self.catalog.restore(|| self.setting.open_metadata())?;
+        self.catalog.apply(&self.changes)?;
         self.changes.clear();
+        Ok(())
     }
 
     /// Asks for the live sets that changed. Without a broker to ask no checkpoint is made.
@@ -262,12 +305,9 @@ impl Checkpointer {
     fn write(&mut self, position: u64, end: u64) -> Result<Phase, Error> {
         self.check_synced(end)?;
         // A queue whose live set was just collected was declared before, so its change is synced and comes in here.
-        self.catch_up();
-        if !self.changes.is_empty() {
-            return Err(Error::Metadata("definitions are behind the journal".into()));
-        }
+        self.catch_up()?;
         let mark = Mark { position, next_queue_id: self.shared.state.lock().next_queue_id };
-        write(&mut self.catalog, &*self.files, &self.paths, mark, &self.sets)?;
+        write(&mut self.catalog, &self.setting, mark, &self.sets)?;
         self.sets.clear();
         self.shared.checkpoints.fetch_add(1, Relaxed);
         let free = {
@@ -288,8 +328,8 @@ impl Checkpointer {
 
     fn remove(&mut self, starts: &[u64]) {
         for &start in starts {
-            let path = segment::path(&self.paths.journal, start);
-            match self.files.remove(&path) {
+            let path = segment::path(&self.setting.journal, start);
+            match self.setting.files().remove(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a journal file could not be deleted");
                 }
@@ -305,17 +345,17 @@ impl Checkpointer {
 /// Theirs; the checkpoint may then be in force for sled and not for the snapshots, and must not delete anything.
 pub(super) fn write(
     catalog: &mut Catalog,
-    files: &dyn Files,
-    paths: &Paths,
+    setting: &Setting,
     mark: Mark,
     sets: &HashMap<QueueId, LiveSet>,
 ) -> Result<(), Error> {
     catalog.checkpoint(mark, sets)?;
     let metadata = &*catalog.metadata;
+    let (files, data_dir) = (setting.files(), &setting.options.data_dir);
     // The definitions first: a live set's snapshot that is newer than they would name queues they do not know.
     if catalog.is_changed {
-        snapshot::write(files, &paths.data_dir, DEFINITIONS_NAME, mark, metadata, catalog::DEFINITIONS)?;
+        snapshot::write(files, data_dir, DEFINITIONS_NAME, mark, metadata, catalog::DEFINITIONS)?;
         catalog.is_changed = false;
     }
-    snapshot::write(files, &paths.data_dir, QUEUES_NAME, mark, metadata, catalog::LIVE_SETS)
+    snapshot::write(files, data_dir, QUEUES_NAME, mark, metadata, catalog::LIVE_SETS)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!            nothing appended                        somebody waits, or a large buffer, or the pause is over
 //!   Idle ◄──────────────────── next ──────────────────────────────► write (roll files) ──► sync? ──► tell waiters
-//!     │        Pausing ◄───────┘ │ something appended, nobody waits       │ no space             │
+//!     │        Pausing ◄───────┘ │ something appended, nobody waits       │ refused              │
 //!     └───────────┴──────────────┤◄──── Refused: the same again, later ◄──┘                      │
 //!                                └───────────────────────────────────────────────────────────────┘
 //! ```
@@ -14,13 +14,14 @@
 //! Batches form by themselves: what is appended while a sync runs is written and synced together by the next. What
 //! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay.
 //!
-//! A full disk stops the journal until there is space: nothing is confirmed meanwhile. Any other failure of a write, and
-//! every failed fdatasync, ends it for good, because the kernel may have dropped what it could not write.
+//! A write that fails, or the making of a file, is tried again until it works, whatever the reason: the bytes are still
+//! here, and what is half written is written over. Nothing is confirmed meanwhile. A failed fdatasync ends the journal
+//! for good, because the kernel may have dropped what it could not write.
 
 use super::checkpoint::Task;
 use super::files::{File, Files};
 use super::journal::{Chunk, Phase, Shared, Sleep, State};
-use super::{Step, record, segment};
+use super::{DiskState, Step, record, segment};
 use crate::definition::Change;
 use crate::time::{self, Duration, Instant};
 use std::io;
@@ -220,8 +221,8 @@ impl Committer {
                 self.used.extend(chunks.drain(..).map(|chunk| chunk.bytes));
                 self.used.iter_mut().for_each(Vec::clear);
                 self.retry_at = None;
-                if self.shared.is_disk_full.swap(false, Relaxed) {
-                    tracing::info!(dir = %self.dir.display(), "the disk has space again");
+                if self.set_disk(DiskState::Writable) {
+                    tracing::info!(dir = %self.dir.display(), "the disk can be written again");
                 }
             }
             Err(Failed::Refused(reason)) => self.note_refused(&reason, now()),
@@ -235,9 +236,18 @@ impl Committer {
             return self.shared.fail(&format!("closed while the disk refused to take it: {reason}"));
         }
         self.retry_at = Some(now + RETRY_PAUSE);
-        if !self.shared.is_disk_full.swap(true, Relaxed) {
-            tracing::error!(dir = %self.dir.display(), reason, "the disk is full, confirms wait for space");
+        if self.set_disk(DiskState::Refusing { reason: reason.into() }) {
+            tracing::error!(reason, "the journal cannot be written: confirms wait until it can");
         }
+    }
+
+    /// Says whether that is news.
+    fn set_disk(&self, state: DiskState) -> bool {
+        self.shared.disk.send_if_modified(|before| {
+            let is_news = *before != state;
+            *before = state;
+            is_news
+        })
     }
 
     /// Writes what is not yet written of a chunk, in as many files as it needs.
@@ -306,11 +316,6 @@ impl Committer {
 
     /// A write to the file at `start`, or its making, failed.
     fn refused(&self, start: u64, error: &io::Error) -> Failed {
-        let reason = format!("{}: {error}", segment::path(&self.dir, start).display());
-        if error.kind() == io::ErrorKind::StorageFull {
-            Failed::Refused(reason)
-        } else {
-            Failed::Lost(reason)
-        }
+        Failed::Refused(format!("{}: {error}", segment::path(&self.dir, start).display()))
     }
 }

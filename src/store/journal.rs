@@ -8,7 +8,7 @@ use super::checkpoint::{Checkpointer, Task};
 use super::committer::Committer;
 use super::references::References;
 use super::{
-    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Settled, Step,
+    Appended, CheckpointHold, Counters, DiskState, Error, JournalFailed, LiveSets, MessageLog, Settled, Step,
     SyncWaiter, Target, record, segment,
 };
 use crate::definition::{Change, Definition};
@@ -17,7 +17,7 @@ use crate::name::{Position, QueueId};
 use crate::time::Instant;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Weak, mpsc};
@@ -200,11 +200,12 @@ pub(super) struct Shared {
     pub(super) tasks: mpsc::Sender<Task>,
     synced: AtomicU64,
     segment_bytes: u64,
-    pub(super) is_disk_full: AtomicBool,
+    pub(super) disk: watch::Sender<DiskState>,
     pub(super) written: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) checkpoints: AtomicU64,
+    pub(super) checkpoints_failed: AtomicU64,
     pub(super) files_deleted: AtomicU64,
     opened_at: u64,
 }
@@ -221,11 +222,12 @@ impl Shared {
             tasks,
             synced: AtomicU64::new(next),
             segment_bytes,
-            is_disk_full: AtomicBool::new(false),
+            disk: watch::Sender::default(),
             written: AtomicU64::new(next),
             writes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
+            checkpoints_failed: AtomicU64::new(0),
             files_deleted: AtomicU64::new(0),
             opened_at: next,
         }
@@ -528,6 +530,10 @@ impl MessageLog for Journal {
         self.shared.failure.subscribe()
     }
 
+    fn disk(&self) -> watch::Receiver<DiskState> {
+        self.shared.disk.subscribe()
+    }
+
     fn counters(&self) -> Counters {
         let shared = &*self.shared;
         let state = shared.state.lock();
@@ -538,10 +544,11 @@ impl MessageLog for Journal {
             writes: shared.writes.load(Relaxed),
             syncs: shared.syncs.load(Relaxed),
             checkpoints: shared.checkpoints.load(Relaxed),
+            checkpoints_failed: shared.checkpoints_failed.load(Relaxed),
             files: state.references.file_count() as u64,
             files_deleted: shared.files_deleted.load(Relaxed),
             references: state.references.total(),
-            is_disk_full: shared.is_disk_full.load(Relaxed),
+            disk: shared.disk.borrow().clone(),
         }
     }
 
@@ -556,9 +563,9 @@ impl MessageLog for Journal {
         }
     }
 
-    fn step_checkpointer(&self) -> Step {
+    fn step_checkpointer(&self, now: Instant) -> Step {
         match &mut *self.driver.lock() {
-            Some(Driver::Manual { checkpointer, .. }) => checkpointer.step(),
+            Some(Driver::Manual { checkpointer, .. }) => checkpointer.step(now),
             _ => Step::Over,
         }
     }

@@ -3,8 +3,8 @@
 //! Everything appended counts as durable at once, and nothing comes back. Positions and counters behave as on disk.
 
 use super::{
-    Appended, CheckpointHold, Counters, Error, JournalFailed, LiveSets, MessageLog, Recovered, Settled,
-    Store, SyncWaiter, Target,
+    Appended, CheckpointHold, Counters, DiskState, Error, JournalFailed, LiveSets, MessageLog, Recovered,
+    Settled, Store, SyncWaiter, Target,
 };
 use crate::definition::Change;
 use crate::message::Message;
@@ -20,6 +20,7 @@ pub fn open() -> (Store, Recovered) {
         records: AtomicU64::new(0),
         references: AtomicU64::new(0),
         failure: watch::Sender::new(None),
+        disk: watch::Sender::default(),
     };
     let recovered = Recovered { next_queue_id: QueueId(1), ..Recovered::default() };
     (Store::new(Arc::new(log)), recovered)
@@ -34,6 +35,7 @@ struct MemoryLog {
     records: AtomicU64,
     references: AtomicU64,
     failure: watch::Sender<Option<JournalFailed>>,
+    disk: watch::Sender<DiskState>,
 }
 
 impl MemoryLog {
@@ -107,6 +109,10 @@ impl MessageLog for MemoryLog {
 
     fn failure(&self) -> watch::Receiver<Option<JournalFailed>> {
         self.failure.subscribe()
+    }
+
+    fn disk(&self) -> watch::Receiver<DiskState> {
+        self.disk.subscribe()
     }
 
     fn counters(&self) -> Counters {

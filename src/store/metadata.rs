@@ -8,7 +8,7 @@ use crate::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Changes by key; no value = the key goes. A later change of the same key replaces an earlier one.
 pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -80,6 +80,7 @@ impl Metadata for MemoryMetadata {
 #[derive(Debug)]
 pub struct SledMetadata {
     db: sled::Db,
+    path: PathBuf,
     /// sled's flush leaves the device's cache alone on Linux, so the file is synced through a handle of our own.
     file: File,
 }
@@ -97,7 +98,7 @@ impl SledMetadata {
             .flush_every_ms(Some(options.sled_flush_every_ms));
         let db = open_when_unlocked(path, &config)?;
         let file = File::options().read(true).write(true).open(path.join("db"));
-        Ok(Self { db, file: file.map_err(|error| Error::io(path.join("db"), error))? })
+        Ok(Self { db, path: path.into(), file: file.map_err(|error| Error::io(path.join("db"), error))? })
     }
 }
 
@@ -105,7 +106,7 @@ impl SledMetadata {
 /// just now in this process has left behind. Failures that are no damage keep their kind.
 fn open_when_unlocked(path: &Path, config: &sled::Config) -> Result<sled::Db, Error> {
     for _ in 0..LOCK_TRIES {
-        match guarded(|| Ok(config.open()))? {
+        match guarded(path, || Ok(config.open()))? {
             Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
                 std::thread::park_timeout(LOCK_PAUSE);
             }
@@ -114,16 +115,16 @@ fn open_when_unlocked(path: &Path, config: &sled::Config) -> Result<sled::Db, Er
             {
                 return Err(Error::io(path, error));
             }
-            result => return result.map_err(|error| Error::Metadata(error.to_string())),
+            result => return result.map_err(|error| failure(path, error)),
         }
     }
     Err(Error::Locked { path: path.into(), pid: None })
 }
 
 /// Runs `work` and turns sled's errors and panics (it has many on damage) into ours.
-fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
+fn guarded<T>(path: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|error| Error::Metadata(error.to_string())),
+        Ok(result) => result.map_err(|error| failure(path, error)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -132,14 +133,30 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
     }
 }
 
+/// sled's error as ours. A disk that takes nothing says nothing about what is on it: that must not pass for damage.
+fn failure(path: &Path, error: sled::Error) -> Error {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        sled::Error::Io(error)
+            if matches!(
+                error.kind(),
+                PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+            ) =>
+        {
+            Error::io(path, error)
+        }
+        error => Error::Metadata(error.to_string()),
+    }
+}
+
 impl Metadata for SledMetadata {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        guarded(|| self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
+        guarded(&self.path, || self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
     }
 
     fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
         let mut entries = self.db.scan_prefix(prefix);
-        while let Some((key, value)) = guarded(|| entries.next().transpose())? {
+        while let Some((key, value)) = guarded(&self.path, || entries.next().transpose())? {
             visit(&key, &value)?;
         }
         Ok(())
@@ -153,11 +170,28 @@ impl Metadata for SledMetadata {
                 None => changes.remove(key.as_slice()),
             }
         }
-        guarded(|| self.db.apply_batch(changes))
+        guarded(&self.path, || self.db.apply_batch(changes))
     }
 
     fn sync(&self) -> Result<(), Error> {
-        guarded(|| self.db.flush())?;
+        guarded(&self.path, || self.db.flush())?;
         self.file.sync_data().map_err(|error| Error::Metadata(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_full_disk_is_no_damage_of_sled_and_a_short_read_is() {
+        let path = Path::new("sled");
+        let full = failure(path, sled::Error::Io(io::Error::from_raw_os_error(28)));
+        assert!(matches!(full, Error::DiskFull { .. }), "{full}");
+        let read_only = failure(path, sled::Error::Io(io::ErrorKind::ReadOnlyFilesystem.into()));
+        assert!(matches!(read_only, Error::ReadOnly { .. }), "{read_only}");
+        let short = failure(path, sled::Error::Io(io::ErrorKind::UnexpectedEof.into()));
+        assert!(matches!(short, Error::Metadata(_)), "{short}");
     }
 }

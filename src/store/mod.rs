@@ -40,7 +40,7 @@ mod replay;
 pub mod segment;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use place::Environment;
 pub use ranges::Ranges;
@@ -118,9 +118,15 @@ pub enum Error {
         /// What was to be used.
         path: PathBuf,
     },
-    /// No space is left.
+    /// No space is left, or none of the quota.
     #[error("the disk is full: {path:?} cannot be written; free space and start again")]
     DiskFull {
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// The file system takes no changes.
+    #[error("the file system of {path:?} is read-only; make it writable, or choose another data directory")]
+    ReadOnly {
         /// What was to be written.
         path: PathBuf,
     },
@@ -178,7 +184,8 @@ impl Error {
         let path = path.into();
         match source.kind() {
             std::io::ErrorKind::PermissionDenied => Error::NoPermission { path },
-            std::io::ErrorKind::StorageFull => Error::DiskFull { path },
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFull { path },
+            std::io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path },
             std::io::ErrorKind::NotADirectory => Error::NotADirectory(path),
             _ => Error::Io { path, source },
         }
@@ -237,8 +244,29 @@ pub trait LiveSets: Send + Sync {
     fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet));
 }
 
+/// Whether the disk takes what the journal writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DiskState {
+    /// It does, as far as is known.
+    #[default]
+    Writable,
+    /// A write, or the making of a file, was refused and is tried again until it works. Nothing is confirmed meanwhile;
+    /// publishers are to be blocked.
+    Refusing {
+        /// The file, and what the operating system said.
+        reason: Arc<str>,
+    },
+}
+
+impl DiskState {
+    /// Whether publishers are to be blocked.
+    pub fn is_refusing(&self) -> bool {
+        *self != DiskState::Writable
+    }
+}
+
 /// What the journal has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Records appended; a transaction is one.
     pub records: u64,
@@ -252,14 +280,16 @@ pub struct Counters {
     pub syncs: u64,
     /// Checkpoints made durable.
     pub checkpoints: u64,
+    /// Tries to write definitions or a checkpoint that failed; they are made up for later.
+    pub checkpoints_failed: u64,
     /// Journal files there are now.
     pub files: u64,
     /// Journal files deleted because nothing in them was alive.
     pub files_deleted: u64,
     /// Live references: messages times the queues that still hold them.
     pub references: u64,
-    /// Whether a write waits for space on the disk; publishers are to be blocked.
-    pub is_disk_full: bool,
+    /// Whether the disk takes what is written; see [`MessageLog::disk`].
+    pub disk: DiskState,
 }
 
 /// While it lives no checkpoint is begun or ended. Hold it for the length of a transaction; it must not cross an await.
@@ -313,6 +343,9 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// Holds the failure once there is one.
     fn failure(&self) -> watch::Receiver<Option<JournalFailed>>;
 
+    /// Whether the disk takes what is written, with every change at once.
+    fn disk(&self) -> watch::Receiver<DiskState>;
+
     /// What was done so far.
     fn counters(&self) -> Counters;
 
@@ -330,9 +363,9 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
         Step::Over
     }
 
-    /// With [`Drive::Manual`], does one piece of the checkpointer's work. [`LiveSets::visit_changed`] is called from here.
+    /// With [`Drive::Manual`], does one piece of the checkpointer's work at `now`. [`LiveSets::visit_changed`] is called from here.
     /// A checkpoint takes several steps, and waits where a transaction is half made or the committer has to sync.
-    fn step_checkpointer(&self) -> Step {
+    fn step_checkpointer(&self, _now: Instant) -> Step {
         Step::Over
     }
 }

@@ -6,7 +6,7 @@
 //! - no settle record names it. (A message's settles stand behind it.)
 
 use super::catalog::{Catalog, Contents, Mark};
-use super::checkpoint::{self, Checkpointer, DEFINITIONS_NAME, Paths, QUEUES_NAME};
+use super::checkpoint::{self, Checkpointer, DEFINITIONS_NAME, QUEUES_NAME, Setting};
 use super::committer::{Committer, Current};
 use super::data_dir;
 use super::files::Files;
@@ -29,19 +29,18 @@ pub(super) fn open(
     drive: Drive,
 ) -> Result<(Store, Recovered), Error> {
     let lock = data_dir::take(&options.data_dir, &environment)?;
-    let files = environment.files.clone();
-    let paths = Paths { data_dir: options.data_dir.clone(), journal: options.data_dir.join("journal") };
-    files.create_dir_all(&paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
+    let setting = Setting::new(options, environment);
+    let (files, journal_dir) = (setting.files(), setting.journal.clone());
+    files.create_dir_all(&journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
     let mut report = Report::default();
-    let segments =
-        segment::list(&*files, &paths.journal).map_err(|error| Error::io(&paths.journal, error))?;
-    let (mut catalog, base) = open_catalog(&options, &environment, &segments, &mut report)?;
+    let segments = segment::list(files, &journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
+    let (mut catalog, base) = open_catalog(&setting, &segments, &mut report)?;
     let (mark, known): (Mark, Vec<QueueId>) =
         (base.contents.mark, base.contents.live.keys().copied().collect());
 
     let mut replay = Replay::new(base.contents, base.definitions_from);
     for (index, (start, path)) in segments.iter().enumerate() {
-        replay.read_file(&*files, path, *start, index + 1 == segments.len(), &mut report)?;
+        replay.read_file(files, path, *start, index + 1 == segments.len(), &mut report)?;
     }
     let replayed = replay.finish(&mut report);
 
@@ -53,7 +52,7 @@ pub(super) fn open(
             "the journal ends at {end}, before the last checkpoint at {covered}: files are missing"
         ));
     }
-    let current = open_current(&paths, &*files, &replayed, mark.position)?;
+    let current = open_current(&setting, &replayed, mark.position)?;
     let is_covered = mark.position == current.next;
     report.clean = is_covered || (segments.is_empty() && mark.position == 0);
     let mut references = References::new(&current.starts, mark.position);
@@ -63,22 +62,20 @@ pub(super) fn open(
     if !is_covered {
         // The journal is in the catalog from here on, so that the next start need not read it for settles.
         let mark = Mark { position: current.next, next_queue_id: replayed.next_queue_id.0 };
-        checkpoint::write(&mut catalog, &*files, &paths, mark, &live_sets(&replayed.queues))?;
+        checkpoint::write(&mut catalog, &setting, mark, &live_sets(&replayed.queues))?;
         references.set_checkpoint(mark.position);
     }
     for start in references.take_free() {
-        let path = segment::path(&paths.journal, start);
+        let path = segment::path(&journal_dir, start);
         files.remove(&path).map_err(|error| Error::io(path, error))?;
     }
     let state = State::new(current.next, references, replayed.next_queue_id);
     let (sender, tasks) = mpsc::channel();
-    let shared = Arc::new(Shared::new(state, options.segment_bytes, sender));
-    let journal_dir = paths.journal.clone();
-    let committer =
-        Committer::new(shared.clone(), files.clone(), journal_dir, options.sync_delay, current.file);
-    let checkpointer = Checkpointer::new(shared.clone(), files, paths, catalog, tasks, lock);
-    let driver =
-        start(drive, committer, checkpointer).map_err(|error| Error::io(&options.data_dir, error))?;
+    let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender));
+    let (files, delay) = (setting.environment.files.clone(), setting.options.sync_delay);
+    let committer = Committer::new(shared.clone(), files, journal_dir.clone(), delay, current.file);
+    let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, tasks, lock);
+    let driver = start(drive, committer, checkpointer).map_err(|error| Error::io(journal_dir, error))?;
     let journal = Journal::new(shared, driver);
     let recovered = Recovered {
         definitions: replayed.definitions,
@@ -110,19 +107,17 @@ struct Base {
 
 /// Opens sled, or rebuilds it from the snapshots when it is damaged, missing or older than they are.
 fn open_catalog(
-    options: &Options,
-    environment: &Environment,
+    setting: &Setting,
     segments: &[(u64, PathBuf)],
     report: &mut Report,
 ) -> Result<(Catalog, Base), Error> {
-    let dir = &options.data_dir;
-    let files = &*environment.files;
+    let (dir, files) = (&setting.options.data_dir, setting.files());
     let definitions = read_snapshot(files, dir, DEFINITIONS_NAME, report)?;
     let queues = read_snapshot(files, dir, QUEUES_NAME, report)?;
     let covered = queues.as_ref().map_or(0, |queues| queues.mark.position);
-    let is_journal_whole = is_whole(files, segments).map_err(|error| Error::io(&options.data_dir, error))?;
+    let is_journal_whole = is_whole(files, segments).map_err(|error| Error::io(dir, error))?;
     let is_new = segments.is_empty() && covered == 0;
-    let reason = match open_metadata(options, environment) {
+    let reason = match open_metadata(setting) {
         Ok((mut catalog, contents)) => {
             let position = contents.mark.position;
             if position >= covered && (position > 0 || is_journal_whole || is_new) {
@@ -138,9 +133,9 @@ fn open_catalog(
     let mut catalog = match (definitions, queues) {
         (Some(definitions), Some(queues)) => {
             base.definitions_from = definitions.mark.position;
-            rebuild(options, environment, report, &[definitions.entries, queues.entries], Some(queues.mark))?
+            rebuild(setting, report, &[definitions.entries, queues.entries], Some(queues.mark))?
         }
-        _ if is_journal_whole => rebuild(options, environment, report, &[], None)?,
+        _ if is_journal_whole => rebuild(setting, report, &[], None)?,
         _ => return Err(Error::Unrecoverable { path: dir.clone(), reason }),
     };
     report.warnings.push(format!("sled was not usable ({reason}) and was rebuilt"));
@@ -176,8 +171,8 @@ fn read_snapshot(
     }
 }
 
-fn open_metadata(options: &Options, environment: &Environment) -> Result<(Catalog, Contents), Error> {
-    let mut catalog = Catalog::new(environment.place.open_metadata(&options.data_dir, options)?);
+fn open_metadata(setting: &Setting) -> Result<(Catalog, Contents), Error> {
+    let mut catalog = Catalog::new(setting.open_metadata()?);
     let contents = catalog.load()?;
     if contents.mark == Mark::default() {
         catalog.write_schema()?;
@@ -187,14 +182,13 @@ fn open_metadata(options: &Options, environment: &Environment) -> Result<(Catalo
 
 /// Moves sled's folder aside and fills a new one.
 fn rebuild(
-    options: &Options,
-    environment: &Environment,
+    setting: &Setting,
     report: &mut Report,
     entries: &[super::metadata::Batch],
     mark: Option<Mark>,
 ) -> Result<Catalog, Error> {
-    report.sled_moved_to = Some(environment.place.move_metadata_aside(&options.data_dir)?);
-    let mut catalog = Catalog::new(environment.place.open_metadata(&options.data_dir, options)?);
+    report.sled_moved_to = Some(setting.environment.place.move_metadata_aside(&setting.options.data_dir)?);
+    let mut catalog = Catalog::new(setting.open_metadata()?);
     catalog.write_schema()?;
     for entries in entries {
         catalog.metadata.apply(entries)?;
@@ -215,23 +209,19 @@ struct Opened {
 
 /// Opens the last file for appending, or begins a new one; what was read from it is made durable first, since a
 /// killed process may have left it in the page cache only.
-fn open_current(
-    paths: &Paths,
-    files: &dyn Files,
-    replayed: &Replayed,
-    covered: u64,
-) -> Result<Opened, Error> {
+fn open_current(setting: &Setting, replayed: &Replayed, covered: u64) -> Result<Opened, Error> {
     let mut starts = replayed.starts.clone();
     let next = replayed.end.max(covered);
     let last = starts.last().copied().filter(|_| replayed.end >= covered);
     let start = last.unwrap_or(next);
-    let path = segment::path(&paths.journal, start);
+    let path = segment::path(&setting.journal, start);
+    let files = setting.files();
     let opened = (|| {
         let file = match last {
             Some(_) => files.open(&path)?,
             None => {
                 let file = files.create(&path)?;
-                files.sync_dir(&paths.journal)?;
+                files.sync_dir(&setting.journal)?;
                 file
             }
         };

@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 
 /// What is about to be done, for a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Create,
     Read,
     Write,
@@ -36,7 +36,7 @@ type Names = BTreeMap<PathBuf, Arc<Mutex<Content>>>;
 
 /// Shared by all clones.
 #[derive(Clone, Default)]
-pub(super) struct SimDisk(Arc<Inner>);
+pub(crate) struct SimDisk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -59,12 +59,12 @@ impl std::fmt::Debug for SimDisk {
 }
 
 impl SimDisk {
-    pub(super) fn environment(&self) -> Environment {
+    pub(crate) fn environment(&self) -> Environment {
         Environment { files: Arc::new(self.clone()), place: Arc::new(self.clone()) }
     }
 
     /// `hook` is asked before every operation from now on.
-    pub(super) fn set_hook(&self, hook: impl Fn(Op, &Path) -> io::Result<()> + Send + Sync + 'static) {
+    pub(crate) fn set_hook(&self, hook: impl Fn(Op, &Path) -> io::Result<()> + Send + Sync + 'static) {
         *self.0.hook.lock() = Some(Arc::new(Box::new(hook)));
     }
 
@@ -74,7 +74,7 @@ impl SimDisk {
     }
 
     /// Nothing fails any more.
-    pub(super) fn repair(&self) {
+    pub(crate) fn repair(&self) {
         *self.0.hook.lock() = None;
     }
 
@@ -261,8 +261,13 @@ struct SimMetadata {
 impl SimMetadata {
     fn check(&self) -> Result<(), Error> {
         let mut is_poisoned = self.is_poisoned.lock();
-        *is_poisoned |= self.disk.check(Op::Metadata, Path::new("metadata")).is_err();
-        if *is_poisoned { Err(Error::Metadata("it failed before".into())) } else { Ok(()) }
+        if *is_poisoned {
+            return Err(Error::Metadata("it failed before".into()));
+        }
+        let path = Path::new("/data/metadata");
+        let checked = self.disk.check(Op::Metadata, path);
+        *is_poisoned = checked.is_err();
+        checked.map_err(|error| Error::io(path, error))
     }
 
     fn map(&self) -> MemoryMetadata {

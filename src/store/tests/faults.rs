@@ -159,6 +159,7 @@ fn after_a_failed_sync_nothing_is_confirmed_and_everybody_knows() {
     store.notify_when_synced(end, Arc::new(Tell(sender.clone())));
     let failed = block_on(store.wait_synced(end)).unwrap_err();
     assert_eq!(block_on(store.wait_failed()), failed);
+    assert!(failed.reason.starts_with("cannot sync /data/journal/"), "{failed}");
     let later = model.publish(&store, &[1], b"too late");
     store.notify_when_synced(later, Arc::new(Tell(sender)));
     assert_eq!(block_on(store.wait_synced(later)), Err(failed.clone()));
@@ -185,7 +186,7 @@ fn a_full_disk_is_waited_for() {
     waits.recv().unwrap();
     waits.recv().unwrap();
     block_on(store.wait_synced(end)).unwrap();
-    assert!(!store.counters().is_disk_full);
+    assert!(!store.counters().disk.is_refusing());
     store.close().unwrap();
     drop(store);
     assert_eq!(reopen(&disk).2.definitions.len(), 1);

@@ -1,9 +1,10 @@
 //! The store's tests beyond single files: the same suite on disk and in memory, restarts, crashes, faults.
 
 mod crash;
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod power;
+mod refusal;
 mod restart;
 mod simulation;
 mod suite;

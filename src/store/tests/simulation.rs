@@ -50,7 +50,7 @@ fn live(dice: &mut Dice, disk: &SimDisk, now: &mut Instant) -> (Vec<String>, His
                 continue;
             }
             2 | 3 => {
-                store.step_checkpointer();
+                store.step_checkpointer(*now);
                 continue;
             }
             4 if ids.len() < 3 => model.declare(&store, recovered.next_queue_id.0 + ids.len() as u64 * 7),
@@ -98,7 +98,7 @@ fn a_run_by_hand_loses_nothing_confirmed_and_is_the_same_for_the_same_seed() {
 }
 
 fn settle_down(store: &Store, now: Instant) {
-    while store.step_committer(now) == Step::Worked || store.step_checkpointer() == Step::Worked {}
+    while store.step_committer(now) == Step::Worked || store.step_checkpointer(now) == Step::Worked {}
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_checkpoint_by_hand_waits_for_transactions_and_for_the_committer() {
     (0..10).for_each(|_| _ = model.publish(&store, &[1], &[1; 200]));
     while store.step_committer(now + Duration::from_secs(1)) == Step::Worked {}
     let hold = store.hold_checkpoints();
-    while store.step_checkpointer() == Step::Worked {}
+    while store.step_checkpointer(now) == Step::Worked {}
     drop(hold);
     model.settle(&store, 1, 1);
-    while store.step_checkpointer() == Step::Worked {}
+    while store.step_checkpointer(now) == Step::Worked {}
     assert_eq!(store.counters().checkpoints, before.checkpoints, "the settle it shows is not synced");
     settle_down(&store, now + Duration::from_secs(1));
     assert!(store.counters().checkpoints > before.checkpoints);
