@@ -206,6 +206,7 @@ pub(super) struct Shared {
     pub(super) syncs: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     pub(super) checkpoints_failed: AtomicU64,
+    pub(super) damages: AtomicU64,
     pub(super) files_deleted: AtomicU64,
     opened_at: u64,
 }
@@ -228,6 +229,7 @@ impl Shared {
             syncs: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             checkpoints_failed: AtomicU64::new(0),
+            damages: AtomicU64::new(0),
             files_deleted: AtomicU64::new(0),
             opened_at: next,
         }
@@ -545,6 +547,7 @@ impl MessageLog for Journal {
             syncs: shared.syncs.load(Relaxed),
             checkpoints: shared.checkpoints.load(Relaxed),
             checkpoints_failed: shared.checkpoints_failed.load(Relaxed),
+            damages: shared.damages.load(Relaxed),
             files: state.references.file_count() as u64,
             files_deleted: shared.files_deleted.load(Relaxed),
             references: state.references.total(),

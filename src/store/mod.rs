@@ -26,6 +26,7 @@
 mod catalog;
 mod checkpoint;
 mod committer;
+mod damage;
 mod data_dir;
 pub mod files;
 mod journal;
@@ -282,6 +283,8 @@ pub struct Counters {
     pub checkpoints: u64,
     /// Tries to write definitions or a checkpoint that failed; they are made up for later.
     pub checkpoints_failed: u64,
+    /// Stretches of damaged bytes in the journal that were found at the start: see [`Report::damages`].
+    pub damages: u64,
     /// Journal files there are now.
     pub files: u64,
     /// Journal files deleted because nothing in them was alive.
@@ -463,7 +466,9 @@ pub struct Report {
     pub messages: u64,
     /// Bytes cut off the last file behind its last good record: what a crash left half written.
     pub bytes_cut: u64,
-    /// Bytes passed over in earlier files behind a bad record: damage.
+    /// Stretches of damaged bytes between good records, or behind the last of an earlier file; they were passed over.
+    pub damages: u64,
+    /// Their bytes, which are kept in the folder `damaged`.
     pub bytes_skipped: u64,
     /// Where sled was moved because it could not be used.
     pub sled_moved_to: Option<PathBuf>,

@@ -8,7 +8,7 @@
 //!                lengths of exchange (1), routing key (1), properties (varint)
 //!                exchange, routing key, properties; the body is the rest
 //!   settle       queue (varint), then until the end: first sequence and count less one (varints)
-//!   transaction  whole publish and settle records, each with its own header
+//!   transaction  whole publish and settle records, each with its own header, sealed as parts
 //!   changes      the changes as JSON
 //! ```
 //!
@@ -31,8 +31,16 @@ pub type Settled = (Sequence, Position);
 pub const HEADER_BYTES: usize = 12;
 /// Where in the header the checksum stands.
 const CHECKSUM_AT: usize = 8;
-/// The version of every kind so far.
+/// The version of every kind but one.
 const VERSION: u8 = 1;
+/// The version of a transaction. In version 1 the records inside were sealed like any others.
+const TRANSACTION_VERSION: u8 = 2;
+/// Added to the position in the checksum of a record inside a transaction: where the transaction is damaged or torn, its
+/// parts must not be taken for records that stand alone.
+const PART: u64 = 1 << 63;
+/// Above the kinds and versions there are, so that what a newer version wrote is found behind damage, and refused.
+const KIND_MAX: u8 = 15;
+const VERSION_MAX: u8 = 7;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +107,8 @@ pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 /// Starts a record and returns where it starts; its payload is appended next.
 fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, VERSION, 0, 0, 0, 0]);
+    let version = if kind == Kind::Transaction { TRANSACTION_VERSION } else { VERSION };
+    out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, version, 0, 0, 0, 0]);
     start
 }
 
@@ -222,12 +231,34 @@ pub fn seal(mut bytes: &mut [u8], mut position: u64) {
         let total = (HEADER_BYTES + payload_length(bytes)).min(bytes.len());
         let (record, rest) = bytes.split_at_mut(total);
         if record[6] == Kind::Transaction as u8 {
-            seal(&mut record[HEADER_BYTES..], position + HEADER_BYTES as u64);
+            let part = part_position(record[7], position + HEADER_BYTES as u64);
+            seal(&mut record[HEADER_BYTES..], part);
         }
         let sum = checksum(record, position);
         record[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
         (bytes, position) = (rest, position + total as u64);
     }
+}
+
+/// What the checksum of a record at `position` inside a transaction of this version has for its position.
+fn part_position(transaction_version: u8, position: u64) -> u64 {
+    if transaction_version == 1 { position } else { position | PART }
+}
+
+/// The offset, not before `from`, of the next intact record in `bytes`, whose first byte has the position `position`.
+///
+/// A wrong one is next to impossible: its checksum would have to be right for this very position.
+pub fn find(bytes: &[u8], from: usize, position: u64) -> Option<usize> {
+    let is_intact = |at: &usize| open(&bytes[*at..], position + *at as u64).is_ok();
+    (from..bytes.len()).filter(|&at| is_plausible(&bytes[at..])).find(is_intact)
+}
+
+/// Whether a record may stand here, by its header alone: most bytes must not cost a checksum.
+fn is_plausible(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER_BYTES
+        && (1..=KIND_MAX).contains(&bytes[6])
+        && (1..=VERSION_MAX).contains(&bytes[7])
+        && payload_length(bytes) <= bytes.len() - HEADER_BYTES
 }
 
 /// The length with its header of the record at the start of `bytes`, which must hold it.
@@ -305,11 +336,13 @@ pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, us
     match (kind, version) {
         (1, VERSION) => entries.push(read_publish(payload, position).ok_or(Bad::Payload)?),
         (2, VERSION) => entries.push(read_settle(payload).ok_or(Bad::Payload)?),
-        (3, VERSION) => {
+        (3, 1 | TRANSACTION_VERSION) => {
+            let transaction_version = version;
             let mut at = 0;
             while at < payload.len() {
                 let inner_position = position + (HEADER_BYTES + at) as u64;
-                let (kind, version, inner) = open(&payload[at..], inner_position)?;
+                let (kind, version, inner) =
+                    open(&payload[at..], part_position(transaction_version, inner_position))?;
                 entries.push(match (kind, version) {
                     (1, VERSION) => read_publish(inner, inner_position).ok_or(Bad::Payload)?,
                     (2, VERSION) => read_settle(inner).ok_or(Bad::Payload)?,
@@ -324,6 +357,21 @@ pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, us
         _ => return Err(unknown),
     }
     Ok((entries, HEADER_BYTES + payload.len()))
+}
+
+/// Reads back a message by its position: the publish record at the start of `bytes`, alone or part of a transaction.
+///
+/// # Errors
+/// Any [`Bad`]; [`Bad::Payload`] also for a record of another kind.
+pub fn read_message(bytes: &[u8], position: u64) -> Result<Publish<'_>, Bad> {
+    let opened = open(bytes, position).or_else(|_| open(bytes, position | PART))?;
+    match opened {
+        (1, VERSION, payload) => match read_publish(payload, position) {
+            Some(Entry::Publish(publish)) => Ok(publish),
+            _ => Err(Bad::Payload),
+        },
+        _ => Err(Bad::Payload),
+    }
 }
 
 /// Checks the record at the start of `bytes` and returns its kind, version and payload.

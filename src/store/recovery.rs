@@ -19,6 +19,7 @@ use super::{Drive, Error, LiveSet, Options, Recovered, RecoveredQueue, Report, S
 use crate::name::QueueId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -38,9 +39,14 @@ pub(super) fn open(
     let (mark, known): (Mark, Vec<QueueId>) =
         (base.contents.mark, base.contents.live.keys().copied().collect());
 
-    let mut replay = Replay::new(base.contents, base.definitions_from);
+    let mut replay = Replay::new(
+        base.contents,
+        base.definitions_from,
+        setting.environment.files.clone(),
+        setting.options.data_dir.clone(),
+    );
     for (index, (start, path)) in segments.iter().enumerate() {
-        replay.read_file(files, path, *start, index + 1 == segments.len(), &mut report)?;
+        replay.read_file(path, *start, index + 1 == segments.len(), &mut report)?;
     }
     let replayed = replay.finish(&mut report);
 
@@ -72,6 +78,7 @@ pub(super) fn open(
     let state = State::new(current.next, references, replayed.next_queue_id);
     let (sender, tasks) = mpsc::channel();
     let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender));
+    shared.damages.store(report.damages, Relaxed);
     let (files, delay) = (setting.environment.files.clone(), setting.options.sync_delay);
     let committer = Committer::new(shared.clone(), files, journal_dir.clone(), delay, current.file);
     let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, tasks, lock);

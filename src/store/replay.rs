@@ -1,9 +1,10 @@
 //! Replays the journal's files over what the catalog holds, and says what is alive.
 //!
-//! It cuts the last file behind its last good record (a crash left the rest half written) and passes over what follows a
-//! bad record in an earlier one (damage); it decides nothing else and starts nothing.
+//! It cuts the last file behind its last good record (a crash left the rest half written) and passes over bad bytes
+//! anywhere else ([`damage`](super::damage)); it decides nothing else and starts nothing.
 
 use super::catalog::{self, Contents, Live};
+use super::damage::Damage;
 use super::files::Files;
 use super::record::{self, Bad, Entry, Publish};
 use super::{Error, RecoveredQueue, Report, segment};
@@ -11,7 +12,7 @@ use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{ExchangeName, Position, QueueId, Sequence};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the journal holds, after all files were read.
@@ -37,6 +38,8 @@ struct QueueReplay {
 /// A replay under way.
 #[derive(Debug)]
 pub(super) struct Replay {
+    files: Arc<dyn Files>,
+    data_dir: PathBuf,
     definitions: BTreeMap<Vec<u8>, Definition>,
     /// Earlier changes are in the definitions already, and later ones may have undone them: they are passed over.
     definitions_from: u64,
@@ -52,10 +55,17 @@ pub(super) struct Replay {
 
 impl Replay {
     /// Over the catalog's contents, whose definitions hold every change before `definitions_from`.
-    pub(super) fn new(contents: Contents, definitions_from: u64) -> Self {
+    pub(super) fn new(
+        contents: Contents,
+        definitions_from: u64,
+        files: Arc<dyn Files>,
+        data_dir: PathBuf,
+    ) -> Self {
         let next_sequence =
             |live: &Live| QueueReplay { next_sequence: live.next_sequence.0, ..Default::default() };
         Self {
+            files,
+            data_dir,
             queues: contents.live.iter().map(|(&id, live)| (id, next_sequence(live))).collect(),
             next_queue_id: contents.mark.next_queue_id,
             definitions: contents.definitions,
@@ -71,16 +81,15 @@ impl Replay {
     /// Reads the file that starts at position `start`; files come in order.
     ///
     /// # Errors
-    /// Those of the file system, and [`Error::Format`] for what a newer version wrote. Damage is reported only.
+    /// Those of the file system, also of keeping damaged bytes, and [`Error::Format`] for what a newer version wrote. Damage is reported only.
     pub(super) fn read_file(
         &mut self,
-        files: &dyn Files,
         path: &Path,
         start: u64,
         is_last: bool,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let bytes = files.read(path).map_err(|error| Error::io(path, error))?;
+        let bytes = self.files.read(path).map_err(|error| Error::io(path, error))?;
         report.files += 1;
         report.bytes += bytes.len() as u64;
         let mut at = segment::HEADER_BYTES.min(bytes.len());
@@ -89,8 +98,8 @@ impl Replay {
             // The name says what the header should, and each record's checksum covers its position.
             report.warnings.push(format!("{}: damaged header", path.display()));
         }
-        let mut bad = None;
-        while bad.is_none() && at < bytes.len() {
+        let mut torn = None;
+        while torn.is_none() && at < bytes.len() {
             match record::read(&bytes[at..], start + at as u64) {
                 Ok((entries, length)) => {
                     at += length;
@@ -111,16 +120,19 @@ impl Replay {
                     let expected = "kinds of this version of Warren".into();
                     return Err(Error::Format { path: path.into(), found, expected });
                 }
-                Err(error) => bad = Some(error),
+                Err(reason) => match record::find(&bytes, at + 1, start) {
+                    None if is_last => torn = Some(reason),
+                    good => {
+                        let end = good.unwrap_or(bytes.len());
+                        let damage = Damage { path, offset: at, bytes: &bytes[at..end], reason };
+                        damage.pass_over(&*self.files, &self.data_dir, report)?;
+                        at = end;
+                    }
+                },
             }
         }
         if is_last {
-            cut(files, path, &bytes, at, bad, report)?;
-        } else if let Some(error) = bad {
-            let skipped = bytes.len() - at;
-            report.bytes_skipped += skipped as u64;
-            let path = path.display();
-            report.warnings.push(format!("{path}: {error} at offset {at}: {skipped} bytes were passed over"));
+            cut(&*self.files, path, &bytes, at, torn, report)?;
         }
         self.starts.push(start);
         self.end = start + at as u64;

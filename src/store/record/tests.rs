@@ -117,7 +117,7 @@ fn a_transaction_is_one_record_with_several_entries() {
     assert_eq!((first.body, second.body, *queue), (&b"one"[..], &b"two"[..], QueueId(3)));
     assert_eq!(ranges[..], [(Sequence(4), Sequence(5)), (Sequence(9), Sequence(9))]);
     // Each message of it can be read by its own position.
-    assert!(read(&bytes[offsets[1]..], second.position.0).is_ok());
+    assert_eq!(read_message(&bytes[offsets[1]..], second.position.0).unwrap(), *second);
 }
 
 #[test]
@@ -154,4 +154,33 @@ fn changes_come_back_whatever_numbers_a_table_has() {
     arguments.insert("list".into(), Value::FieldArray(vec![Value::Void].into()));
     let encoded = encode_changes(&[put(lost)]);
     assert_eq!(serde_json::from_slice::<Vec<Change>>(&encoded).unwrap(), [put(arguments)]);
+}
+
+#[test]
+fn a_transaction_of_version_1_is_still_read() {
+    let (one, settled) = (message("", b"k", b"one"), [(Sequence(4), Position(9))]);
+    let target = [(QueueId(3), Sequence(5))];
+    let mut bytes = Vec::new();
+    write_transaction(&mut bytes, &[(&one, &target)], &[(QueueId(3), &settled)], &mut Vec::new());
+    bytes[7] = 1;
+    seal(&mut bytes, 700);
+    let (entries, length) = read(&bytes, 700).unwrap();
+    assert_eq!((entries.len(), length), (2, bytes.len()));
+    assert!(read(&bytes[HEADER_BYTES..], 700 + HEADER_BYTES as u64).is_ok(), "as it was sealed then");
+}
+
+#[test]
+fn the_next_intact_record_is_found_behind_any_bytes_and_no_part_of_a_transaction_is_one() {
+    let (one, target) = (message("", b"k", &[1; 200]), [(QueueId(3), Sequence(5))]);
+    let mut records = Vec::new();
+    write_transaction(&mut records, &[(&one, &target)], &[], &mut Vec::new());
+    let second = records.len();
+    write_publish(&mut records, &one, &target);
+    seal(&mut records, 5_000);
+    assert_eq!(find(&records, 0, 5_000), Some(0));
+    for from in [1, 12, second] {
+        assert_eq!(find(&records, from, 5_000), Some(second));
+    }
+    assert_eq!(find(&records, second + 1, 5_000), None);
+    assert_eq!(find(&records, 0, 5_001), None, "not where it was written");
 }

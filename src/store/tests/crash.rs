@@ -3,12 +3,15 @@
 use super::super::catalog::Contents;
 use super::super::files::Disk;
 use super::super::replay::Replay;
-use super::super::{Report, Store, open as open_store, segment};
-use super::support::{Held, Model, held, open, options};
-use crate::name::{Position, QueueId};
+use super::super::{Drive, Report, Store, open as open_store, open_with, segment};
+use super::disk::SimDisk;
+use super::support::{Held, Model, held, message, open, options};
+use crate::message::Message;
+use crate::name::{Position, QueueId, Sequence};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 type State = HashMap<QueueId, Held>;
 
@@ -33,11 +36,13 @@ fn at(history: &[(Position, State)], end: u64) -> State {
     history.iter().rev().find(|(at, _)| at.0 <= end).map(|(_, state)| state.clone()).unwrap_or_default()
 }
 
-/// Replays one file as the last of a journal that starts with it.
-fn replay(path: &Path) -> (State, Report) {
-    let mut report = Report::default();
-    let mut replay = Replay::new(Contents::default(), 0);
-    replay.read_file(&Disk, path, 0, true, &mut report).unwrap();
+/// Replays one file of these bytes, alone in a journal that starts with it; returns the disk, too.
+fn replay(bytes: &[u8], is_last: bool) -> (State, Report, SimDisk) {
+    let (disk, mut report) = (SimDisk::default(), Report::default());
+    let path = segment::path(Path::new("/data/journal"), 0);
+    disk.put(&path, bytes);
+    let mut replay = Replay::new(Contents::default(), 0, Arc::new(disk.clone()), "/data".into());
+    replay.read_file(&path, 0, is_last, &mut report).unwrap();
     let replayed = replay.finish(&mut report);
     let recovered = super::super::Recovered {
         definitions: replayed.definitions,
@@ -45,7 +50,7 @@ fn replay(path: &Path) -> (State, Report) {
         next_queue_id: replayed.next_queue_id,
         report: Report::default(),
     };
-    (held(&recovered), report)
+    (held(&recovered), report, disk)
 }
 
 #[test]
@@ -57,35 +62,123 @@ fn a_journal_cut_at_any_byte_comes_back_to_its_last_whole_record() {
     let journal = segment::path(&dir.path().join("journal"), 0);
     let bytes = fs::read(&journal).unwrap();
     assert_eq!(history.last().unwrap().0, Position(bytes.len() as u64));
-    let path = dir.path().join("cut");
     for length in 0..=bytes.len() {
-        fs::write(&path, &bytes[..length]).unwrap();
-        let (state, report) = replay(&path);
+        let (state, report, disk) = replay(&bytes[..length], true);
         assert_eq!(state, at(&history, length as u64), "cut at {length}");
-        let kept = fs::metadata(&path).unwrap().len();
+        let kept = disk.durable(&segment::path(Path::new("/data/journal"), 0)).len() as u64;
         assert_eq!(kept + report.bytes_cut, length as u64);
         assert!(kept == 0 || history.iter().any(|(end, _)| end.0 == kept), "{kept} is no end of a record");
     }
 }
 
 #[test]
-fn a_changed_byte_anywhere_is_noticed_and_what_stands_before_it_is_kept() {
+fn a_changed_byte_anywhere_is_noticed_and_costs_its_record_only() {
     let dir = tempfile::tempdir().unwrap();
     let (store, model, _) = open(dir.path());
     let history = history(&store, &model);
     drop(store);
     let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
-    let path = dir.path().join("changed");
+    let last_start = history[history.len() - 2].0.0 as usize;
     for index in 0..bytes.len() {
         let mut bytes = bytes.clone();
         bytes[index] ^= 0x10;
-        fs::write(&path, &bytes).unwrap();
-        let (state, report) = replay(&path);
-        let is_header = index < segment::HEADER_BYTES;
-        let end = if is_header { bytes.len() as u64 } else { index as u64 };
-        assert_eq!(state, at(&history, end), "byte {index}");
+        let (state, report, _) = replay(&bytes, true);
         assert_eq!(report.warnings.len(), 1, "byte {index}: {:?}", report.warnings);
+        let all = history.len() as u64 - 1;
+        if index < segment::HEADER_BYTES {
+            assert_eq!((state, report.records), (at(&history, bytes.len() as u64), all), "byte {index}");
+        } else if index >= last_start {
+            assert_eq!((state, report.records), (at(&history, index as u64), all - 1), "byte {index}");
+            assert_eq!((report.damages, report.bytes_cut), (0, (bytes.len() - last_start) as u64));
+        } else {
+            assert_eq!((report.damages, report.bytes_cut, report.records), (1, 0, all - 1), "byte {index}");
+        }
     }
+}
+
+/// A declaration, then messages of one queue by whole records, and where each record stands.
+fn records(store: &Store, model: &Model, count: u8) -> Vec<std::ops::Range<usize>> {
+    let mut ends = vec![segment::HEADER_BYTES, model.declare(store, 1).0 as usize];
+    ends.extend((0..count).map(|n| model.publish(store, &[1], &[n; 30]).0 as usize));
+    store.close().unwrap();
+    ends.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
+#[test]
+fn a_changed_byte_in_the_middle_costs_its_record_and_a_copy_of_the_bad_bytes_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, _) = open(dir.path());
+    let ranges = records(&store, &model, 9);
+    let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
+    let bad = ranges[5].clone();
+    let mut expected = model.held();
+    expected.get_mut(&QueueId(1)).unwrap().retain(|_, (position, _)| position.0 != bad.start as u64);
+    for (index, is_last) in bad.clone().flat_map(|index| [(index, true), (index, false)]) {
+        let mut bytes = bytes.clone();
+        bytes[index] = !bytes[index];
+        let (state, report, disk) = replay(&bytes, is_last);
+        assert_eq!(state, expected, "byte {index}");
+        let skipped = (report.damages, report.bytes_skipped, report.bytes_cut);
+        assert_eq!(skipped, (1, bad.len() as u64, 0), "byte {index}");
+        let name = format!("/data/damaged/00000000000000000000.journal-{}", bad.start);
+        assert_eq!(disk.durable(Path::new(&name)), bytes[bad.clone()], "byte {index}");
+        assert!(report.warnings[0].contains(&name) && report.warnings[0].contains("at offset"));
+        assert_eq!(disk.paths("/damaged/").len(), 1);
+    }
+}
+
+#[test]
+fn a_damaged_or_torn_transaction_gives_up_none_of_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model, _) = open(dir.path());
+    model.declare(&store, 1);
+    let start = model.publish(&store, &[1], b"before").0 as usize;
+    let (one, two) = (message(b"one"), message(b"two"));
+    let target = |n| [(QueueId(1), Sequence(n))];
+    let settled = [(Sequence(0), model.held()[&QueueId(1)][&Sequence(0)].0)];
+    let publishes: [(&Message, &[_]); 2] = [(&one, &target(1)), (&two, &target(2))];
+    let end = store.append_transaction(&publishes, &[(QueueId(1), &settled)]).1.0 as usize;
+    model.with(1, |queue| queue.next = 3);
+    model.publish(&store, &[1], b"behind");
+    drop(store);
+    let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
+    let bodies = |state: &State| -> Vec<String> {
+        let bodies = state[&QueueId(1)].values().map(|(_, body)| String::from_utf8_lossy(body).into_owned());
+        bodies.collect()
+    };
+    assert_eq!(bodies(&replay(&bytes, true).0), ["one", "two", "behind"]);
+    for index in start..end {
+        let mut bytes = bytes.clone();
+        bytes[index] ^= 0x10;
+        assert_eq!(bodies(&replay(&bytes, true).0), ["before", "behind"], "byte {index}");
+        assert_eq!(bodies(&replay(&bytes[..index], true).0), ["before"], "cut at {index}");
+        assert_eq!(bodies(&replay(&bytes[..index], false).0), ["before"], "cut at {index}");
+    }
+}
+
+#[test]
+fn damage_is_kept_once_and_never_over_other_damage() {
+    let disk = SimDisk::default();
+    let options = options(Path::new("/data"));
+    let open = || open_with(options.clone(), disk.environment(), Drive::Manual).unwrap();
+    let (store, recovered) = open();
+    let model = Model::new(&store, &recovered);
+    let ranges = records(&store, &model, 9);
+    drop(store);
+    let path = segment::path(Path::new("/data/journal"), 0);
+    let bytes = disk.durable(&path);
+    for (round, (value, copies)) in [(1, 2), (1, 2), (2, 3)].into_iter().enumerate() {
+        let mut bytes = bytes.clone();
+        (bytes[ranges[3].start + 15], bytes[ranges[7].start + 15]) = (value, 1);
+        disk.put(&path, &bytes);
+        let (store, recovered) = open();
+        assert_eq!((recovered.report.damages, store.counters().damages), (2, 2), "round {round}");
+        assert_eq!(recovered.report.messages, 7);
+        assert_eq!(disk.paths("/damaged/").len(), copies, "round {round}");
+        drop(store);
+    }
+    let first = format!("/data/damaged/00000000000000000000.journal-{}", ranges[3].start);
+    assert_eq!((disk.durable(Path::new(&first))[15], disk.durable(Path::new(&(first + "-2")))[15]), (1, 2));
 }
 
 #[test]
@@ -111,7 +204,7 @@ fn the_store_goes_on_after_a_torn_record() {
 }
 
 #[test]
-fn damage_in_an_earlier_file_costs_the_rest_of_that_file_only() {
+fn damage_at_the_end_of_an_earlier_file_is_kept_too() {
     let dir = tempfile::tempdir().unwrap();
     let (store, model, _) = open(dir.path());
     model.declare(&store, 1);
@@ -121,16 +214,20 @@ fn damage_in_an_earlier_file_costs_the_rest_of_that_file_only() {
     assert!(files.len() >= 3);
     let (start, path) = &files[1];
     let mut bytes = fs::read(path).unwrap();
-    bytes[2000] ^= 1;
+    let length = bytes.len();
+    bytes[length - 20..].fill(0);
     fs::write(path, &bytes).unwrap();
     // A crash follows the damage, so that the journal is read and not the checkpoint believed.
     let (store, recovered) = open_store(options(dir.path())).unwrap();
     let mut expected = model.held();
-    let lost = |at: u64| at + 150 > start + 2000 && at < start + bytes.len() as u64;
-    expected.get_mut(&QueueId(1)).unwrap().retain(|_, (position, _)| !lost(position.0));
+    let is_lost = |at: u64| at + 150 > start + length as u64 && at < start + length as u64;
+    expected.get_mut(&QueueId(1)).unwrap().retain(|_, (position, _)| !is_lost(position.0));
     assert_eq!(held(&recovered), expected);
-    assert!(recovered.report.bytes_skipped > 1500);
-    assert_eq!(recovered.report.warnings.len(), 1, "{:?}", recovered.report.warnings);
+    let report = &recovered.report;
+    assert_eq!((report.damages, report.bytes_cut, report.warnings.len()), (1, 0, 1), "{report:?}");
+    let kept: Vec<_> = fs::read_dir(dir.path().join("damaged")).unwrap().collect();
+    let kept = fs::read(kept[0].as_ref().unwrap().path()).unwrap();
+    assert!(bytes.ends_with(&kept) && kept.len() as u64 == report.bytes_skipped);
     store.close().unwrap();
 }
 

@@ -99,12 +99,17 @@ impl SimDisk {
         names.keys().filter(|path| path.to_string_lossy().contains(part)).cloned().collect()
     }
 
-    /// Changes a file's bytes behind everybody's back, durably.
-    pub(super) fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-        let content = self.content(path).unwrap();
-        let mut content = content.lock();
-        change(&mut content.bytes);
-        content.durable = content.bytes.clone();
+    /// Gives a file these bytes behind everybody's back, durably.
+    pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
+        let content = Content { bytes: bytes.into(), durable: bytes.into() };
+        let content = Arc::new(Mutex::new(content));
+        self.0.names.lock().insert(path.into(), content.clone());
+        self.0.durable_names.lock().insert(path.into(), content);
+    }
+
+    /// What a power cut would leave of a file that it would leave.
+    pub(super) fn durable(&self, path: &Path) -> Vec<u8> {
+        self.0.durable_names.lock()[path].lock().durable.clone()
     }
 
     fn check(&self, op: Op, path: &Path) -> io::Result<()> {
