@@ -249,8 +249,51 @@ fn part_position(transaction_version: u8, position: u64) -> u64 {
 ///
 /// A wrong one is next to impossible: its checksum would have to be right for this very position.
 pub fn find(bytes: &[u8], from: usize, position: u64) -> Option<usize> {
-    let is_intact = |at: &usize| open(&bytes[*at..], position + *at as u64).is_ok();
-    (from..bytes.len()).filter(|&at| is_plausible(&bytes[at..])).find(is_intact)
+    let mut sums = Sums { bytes, of_blocks: Vec::new() };
+    (from..bytes.len()).filter(|&at| is_plausible(&bytes[at..])).find(|&at| {
+        let payload = at + HEADER_BYTES..at + total_length(&bytes[at..]);
+        // Large payloads by the sums of their blocks: bytes full of large lengths must not be read once for each.
+        if payload.len() > SUM_BLOCK_BYTES {
+            let head = crc32fast::hash(&checksum_head(&bytes[at..], position + at as u64));
+            let sum = sums.until(payload.end) ^ shift(head ^ sums.until(payload.start), payload.len());
+            return bytes[at + CHECKSUM_AT..payload.start] == sum.to_le_bytes();
+        }
+        open(&bytes[at..], position + at as u64).is_ok()
+    })
+}
+
+const SUM_BLOCK_BYTES: usize = 4096;
+
+/// The checksums of the beginnings of `bytes`, cheap wherever they end.
+struct Sums<'a> {
+    bytes: &'a [u8],
+    /// Those that end with a whole block, made when they are first asked for.
+    of_blocks: Vec<u32>,
+}
+
+impl Sums<'_> {
+    fn until(&mut self, end: usize) -> u32 {
+        if self.of_blocks.is_empty() {
+            let mut hasher = crc32fast::Hasher::new();
+            self.of_blocks.push(0);
+            for block in self.bytes.chunks_exact(SUM_BLOCK_BYTES) {
+                hasher.update(block);
+                self.of_blocks.push(hasher.clone().finalize());
+            }
+        }
+        let block = end / SUM_BLOCK_BYTES;
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.of_blocks[block]);
+        hasher.update(&self.bytes[block * SUM_BLOCK_BYTES..end]);
+        hasher.finalize()
+    }
+}
+
+/// What a checksum becomes when `count` bytes follow that have the checksum 0: the checksum of a whole is this of its
+/// beginning, XOR that of the rest.
+fn shift(sum: u32, count: usize) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
+    hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, count as u64));
+    hasher.finalize()
 }
 
 /// Whether a record may stand here, by its header alone: most bytes must not cost a checksum.
@@ -274,12 +317,17 @@ fn payload_length(header: &[u8]) -> usize {
 
 fn checksum(record: &[u8], position: u64) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&checksum_head(record, position));
+    hasher.update(&record[HEADER_BYTES..]);
+    hasher.finalize()
+}
+
+/// What the checksum covers before the payload.
+fn checksum_head(record: &[u8], position: u64) -> [u8; 16] {
     let mut head = [0; 16];
     head[..8].copy_from_slice(&position.to_le_bytes());
     head[8..].copy_from_slice(&record[..CHECKSUM_AT]);
-    hasher.update(&head);
-    hasher.update(&record[HEADER_BYTES..]);
-    hasher.finalize()
+    head
 }
 
 /// A publish record's content, borrowed from its bytes.

@@ -184,3 +184,24 @@ fn the_next_intact_record_is_found_behind_any_bytes_and_no_part_of_a_transaction
     assert_eq!(find(&records, second + 1, 5_000), None);
     assert_eq!(find(&records, 0, 5_001), None, "not where it was written");
 }
+
+proptest! {
+    #[test]
+    fn a_record_of_any_size_is_found_where_it_stands(before in 0usize..9_000, size in 0usize..20_000, byte in any::<u8>()) {
+        let mut bytes = vec![byte; before];
+        write_publish(&mut bytes, &message("x", b"k", &vec![7; size]), &[(QueueId(1), Sequence(2))]);
+        seal(&mut bytes[before..], 77 + before as u64);
+        bytes.extend_from_slice(&[byte; 5_000]);
+        prop_assert_eq!(find(&bytes, 0, 77), Some(before));
+        prop_assert_eq!(find(&bytes, 0, 78), None);
+        bytes[before + HEADER_BYTES + size / 2] ^= 4;
+        prop_assert_eq!(find(&bytes, 0, 77), None);
+    }
+}
+
+#[test]
+fn bytes_full_of_large_lengths_are_not_read_once_for_each() {
+    // 65,536 plausible headers of 256 KiB each: 16 GiB if every payload were read.
+    let bytes = [0, 0, 4, 0, 0, 0, 1, 1].repeat(65_536);
+    assert_eq!(find(&bytes, 0, 32), None);
+}
