@@ -1,180 +1,169 @@
-//! SIGKILL again and again, while a publisher with confirms and a consumer with acks are at work.
+//! SIGKILL again and again, each time at another moment, under everything that clients do with durable queues.
 //!
-//! Afterwards: no confirmed message is lost, no message is delivered once more whose ack was durable, and each
-//! connection of the consumer saw each queue in order. An ack is durable when a persistent publish behind it, on the
-//! same channel, was confirmed. `WARREN_LONG=1` runs 20 rounds; otherwise they stop after 5 when they are slow.
+//! Clients: two publishers with confirms, whose messages reach one queue or two; one more for the transactional client,
+//! which moves messages from a queue to two others; a publisher of transient messages; a consumer that acks, rejects
+//! and requeues one by one, and one that does so with `multiple`. Bodies have from 1 byte to 100 KiB.
+//!
+//! After each kill the queues are compared with what the clients know: what was confirmed and not acked is there, whole
+//! and in order; what was acked never comes back, if a persistent publish behind the ack on the same channel was
+//! confirmed; each transaction is whole or was not; nothing transient is left; what comes again says so.
+//!
+//! A round's choices come from its seed, which a failure prints: `WARREN_TEST_SEED` makes them again in the first round
+//! (not the timing, which is the machine's). `WARREN_LONG=1` runs 200 rounds, otherwise it is as many as fit into some
+//! seconds.
+
+mod audit;
+mod clients;
+mod ledger;
 
 use crate::support::broker::Process;
-use crate::support::raw::Incoming;
-use crate::support::{Client, Login, Properties, Scenario};
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+use crate::support::random::{Random, seed};
+use clients::{Acks, Event, Site};
+use ledger::{Ledger, MOVED, TRANSIENT};
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-const QUEUES: [&str; 2] = ["kill.0", "kill.1"];
-/// How many publishes await their confirm at a time.
-const WINDOW: u64 = 64;
-/// How many confirms or durable acks make a tick.
-const TICK: usize = 50;
-/// How many ticks a round has before the kill; it varies, so that the kill falls into different work.
-const TICKS: [usize; 4] = [3, 8, 5, 13];
+const ROUNDS_MIN: u32 = 4;
+const ROUNDS_LONG: u32 = 200;
+/// The short form begins no round after so long.
+const SHORT: Duration = Duration::from_secs(12);
+/// How long clients may do nothing at all while the broker runs.
+const STALLED: Duration = Duration::from_secs(20);
+/// The publishers' streams of messages.
+const STREAMS: [char; 4] = ['a', 'b', MOVED, TRANSIENT];
+const CLIENTS: usize = STREAMS.len() + 3;
+/// With a larger backlog the publishers hold back for a round.
+const BACKLOG_MAX: usize = 3_000;
+/// With so few messages left the queues count as drained: a consumer that acks with `multiple` may sit on them.
+const DRAINED: usize = 120;
 
-/// So much was done.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Tick {
-    Confirmed,
-    Acked,
+/// When a round ends, and how much is done before.
+#[derive(Debug)]
+struct Plan {
+    /// How many messages each publisher has.
+    publishes: u64,
+    /// Kill when this has been so often. Otherwise, and if it never comes to that, kill while the queues are drained,
+    /// when so many in a hundred are left.
+    moment: Option<(Event, u64)>,
+    percent_left: usize,
+    /// How much later than the event the kill is.
+    delay: Duration,
+    /// Kill a start of the broker, too, so long after it has begun.
+    start_lasts: Option<Duration>,
 }
 
-/// What the clients know. Message numbers are unique; number n goes to queue n % 2.
-#[derive(Debug, Default)]
-struct Ledger {
-    next: u64,
-    confirmed: BTreeSet<u64>,
-    delivered: BTreeSet<u64>,
-    durably_acked: BTreeSet<u64>,
-    faults: Vec<String>,
+impl Plan {
+    fn new(random: &mut Random, backlog: usize) -> Self {
+        let publishes = if backlog < BACKLOG_MAX { 20 + random.below(600) } else { 20 };
+        let moment = match random.below(10) {
+            0..=2 => Some((Event::Confirmed, 1 + random.below(publishes * 4))),
+            3..=4 => Some((Event::CommitSent, 1 + random.below(80))),
+            5 => Some((Event::Committed, 1 + random.below(80))),
+            6 => Some((Event::Settled, 1 + random.below(publishes * 2))),
+            7 => Some((Event::Requeued, 1 + random.below(40))),
+            8 => Some((Event::Marked, 1 + random.below(20))),
+            _ => None,
+        };
+        let interrupts_start = random.below(5) == 0;
+        Self {
+            publishes,
+            moment,
+            percent_left: random.below(90) as usize,
+            delay: Duration::from_micros(random.below(4) * random.below(1_500)),
+            start_lasts: interrupts_start.then(|| Duration::from_micros(random.below(60_000))),
+        }
+    }
 }
 
-fn persistent() -> Properties {
-    Properties::new("delivery-mode=2")
-}
-
-/// A connection with channel 1 open, which ends when the broker does.
-fn open(process: &Process) -> Client {
-    Scenario::new(process.target, false).open_as(&Login::default())
-}
-
-/// Publishes until the connection ends.
-fn publish(process: &Process, ledger: &Mutex<Ledger>, ticks: &Sender<Tick>) {
-    let mut c = open(process);
-    c.send(1, "confirm.select no-wait");
-    let first = ledger.lock().unwrap().next;
-    let (mut sent, mut lowest, mut confirmed) = (0, 1, BTreeSet::new());
+/// Waits for the moment of the kill.
+fn await_moment(plan: &Plan, events: &Receiver<Event>, ledger: &Mutex<Ledger>) -> Result<(), String> {
+    let (mut ready, mut done, mut seen, mut backlog) = (0, 0, 0, None);
     loop {
-        while sent < confirmed.len() as u64 + WINDOW {
-            let number = first + sent;
-            c.publish_with(1, &format!("key=kill.{}", number % 2), &persistent(), number.to_string());
-            sent += 1;
-            ledger.lock().unwrap().next = first + sent;
+        let event = events.recv_timeout(STALLED);
+        let event = event.map_err(|_| format!("no client got on; {ready} are there, {done} are done"))?;
+        ready += usize::from(event == Event::Ready);
+        done += usize::from(event == Event::Done);
+        seen += u64::from(plan.moment.is_some_and(|(awaited, _)| awaited == event));
+        // A handshake that the kill cuts off would be a failure of the test.
+        if ready < CLIENTS {
+            continue;
         }
-        let Some(ack) = c.next("a confirm") else { return };
-        assert_eq!(ack.method.name, "basic.ack", "{}", ack.text);
-        let (tag, before) = (ack.number("delivery"), confirmed.len());
-        let new = if ack.get("multiple") == "true" { lowest..=tag } else { tag..=tag };
-        ledger.lock().unwrap().confirmed.extend(new.clone().map(|tag| first + tag - 1));
-        confirmed.extend(new);
-        while confirmed.contains(&lowest) {
-            lowest += 1;
+        if plan.moment.is_some_and(|(_, count)| seen >= count) {
+            return Ok(());
         }
-        for _ in before / TICK..confirmed.len() / TICK {
-            ticks.send(Tick::Confirmed).ok();
-        }
-    }
-}
-
-/// Consumes and acks until the connection ends. Behind every tick of acks it publishes a message to nobody's queue and
-/// awaits the confirm: then those acks are durable.
-fn consume(process: &Process, ledger: &Mutex<Ledger>, ticks: &Sender<Tick>) {
-    let mut c = open(process);
-    c.send(1, "confirm.select no-wait");
-    c.send(1, "basic.qos prefetch=30");
-    for queue in QUEUES {
-        c.send(1, &format!("basic.consume queue={queue} tag={queue} no-wait"));
-    }
-    let mut last = [None, None];
-    let (mut acked, mut behind_marker) = (Vec::new(), None::<Vec<u64>>);
-    while let Some(incoming) = c.next("a delivery") {
-        match &*incoming.method.name {
-            "basic.deliver" => {
-                let number = note_delivery(&incoming, &mut last, ledger);
-                c.send(1, &format!("basic.ack delivery={}", incoming.number("delivery")));
-                acked.push(number);
-                if acked.len() >= TICK && behind_marker.is_none() {
-                    behind_marker = Some(std::mem::take(&mut acked));
-                    c.publish_with(1, "key=kill.marker", &persistent(), "marker");
-                }
+        if done == STREAMS.len() {
+            let left = ledger.lock().unsettled();
+            let backlog = *backlog.get_or_insert(left);
+            if left <= DRAINED.max(backlog * plan.percent_left / 100) {
+                return Ok(());
             }
-            "basic.ack" => {
-                ledger.lock().unwrap().durably_acked.extend(behind_marker.take().unwrap_or_default());
-                ticks.send(Tick::Acked).ok();
-            }
-            "basic.qos-ok" => {}
-            _ => panic!("{}", incoming.text),
         }
     }
 }
 
-/// Checks a delivery against the ledger.
-fn note_delivery(incoming: &Incoming, last: &mut [Option<u64>; 2], ledger: &Mutex<Ledger>) -> u64 {
-    let number: u64 = String::from_utf8_lossy(&incoming.body).parse().unwrap();
-    let mut ledger = ledger.lock().unwrap();
-    if ledger.durably_acked.contains(&number) {
-        ledger.faults.push(format!("{number} came back after its ack was durable"));
-    }
-    let last = &mut last[(number % 2) as usize];
-    if last.is_some_and(|last| last >= number) {
-        ledger.faults.push(format!("{number} came behind {last:?}"));
-    }
-    if !ledger.delivered.insert(number) && incoming.get("redelivered").is_empty() {
-        ledger.faults.push(format!("{number} came again and did not say redelivered"));
-    }
-    *last = Some(number);
-    number
-}
-
-/// Runs the clients until enough was done, then kills the broker under them.
-fn round(process: Process, ticks: usize, ledger: &Mutex<Ledger>) {
+/// Runs the clients until the moment has come, then kills the broker under them.
+fn round(process: &Process, plan: &Plan, random: &mut Random, ledger: &Mutex<Ledger>) {
     std::thread::scope(|scope| {
-        let (sender, receiver) = channel();
-        let process = &process;
-        let consumer_sender = sender.clone();
-        let publisher = scope.spawn(move || publish(process, ledger, &sender));
-        let consumer = scope.spawn(move || consume(process, ledger, &consumer_sender));
-        let mut seen = Vec::new();
-        while seen.len() < ticks || !seen.contains(&Tick::Acked) {
-            let tick = receiver.recv_timeout(Duration::from_secs(20));
-            seen.push(tick.expect("the clients get on while the broker runs"));
+        let (sender, events) = channel();
+        let site = || Site { process, ledger, events: sender.clone() };
+        let mut clients = Vec::new();
+        for stream in STREAMS {
+            let site = site();
+            clients.push(scope.spawn(move || clients::publish(&site, stream, plan.publishes)));
         }
+        for acks in [Acks::Single, Acks::Multiple] {
+            let (site, seed) = (site(), random.below(u64::MAX));
+            clients.push(scope.spawn(move || clients::consume(&site, acks, seed)));
+        }
+        let (mover_site, seed) = (site(), random.below(u64::MAX));
+        clients.push(scope.spawn(move || clients::move_messages(&mover_site, seed)));
+        let moment = await_moment(plan, &events, ledger);
+        // Events come right behind a sync of the journal, and the kill should not always.
+        std::thread::park_timeout(plan.delay);
         process.kill_now();
-        publisher.join().expect("the publisher");
-        consumer.join().expect("the consumer");
+        // A client that failed has said why.
+        let failed = clients.into_iter().map(|client| client.join()).filter(Result::is_err).count();
+        assert_eq!((failed, moment), (0, Ok(())));
     });
 }
 
+/// Starts the broker, and before that, if the plan says so, once in vain.
+fn start(data: &Path, plan: &Plan) -> Process {
+    if let Some(duration) = plan.start_lasts {
+        let process = Process::spawn(data);
+        // No event tells how far a start is; any moment will do.
+        std::thread::park_timeout(duration);
+        process.kill();
+    }
+    Process::start(data)
+}
+
 #[test]
-fn nothing_confirmed_is_lost_and_nothing_settled_comes_back() {
+fn every_message_has_the_fate_that_clients_were_promised() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let is_long = std::env::var_os("WARREN_LONG").is_some();
     let ledger = Mutex::new(Ledger::default());
-    let started = warren::time::now();
-    let process = Process::start(&data);
-    let mut c = open(&process);
-    for queue in QUEUES.iter().chain(&["kill.marker"]) {
-        c.declare(1, queue, "durable");
-    }
-    round(process, TICKS[0], &ledger);
-    let mut rounds = 1;
-    while rounds < 5 || (rounds < 20 && (is_long || started.elapsed() < Duration::from_secs(15))) {
-        round(Process::start(&data), TICKS[rounds % TICKS.len()], &ledger);
+    let (first, started) = (seed(), warren::time::now());
+    let mut process = Process::start(&data);
+    audit::declare(&process);
+    let mut rounds = 0;
+    while if is_long { rounds < ROUNDS_LONG } else { rounds < ROUNDS_MIN || started.elapsed() < SHORT } {
+        let seed = first.wrapping_add(u64::from(rounds));
+        let mut random = Random(seed);
+        let plan = Plan::new(&mut random, ledger.lock().unsettled());
+        println!("WARREN_TEST_SEED={seed}: round {rounds}: {plan:?}, {} waiting", ledger.lock().unsettled());
+        round(&process, &plan, &mut random, &ledger);
+        process = start(&data, &plan);
+        audit::audit(&process, &mut ledger.lock());
+        assert_eq!(ledger.lock().faults, [""; 0], "seed {seed}, round {rounds}");
         rounds += 1;
     }
-    let process = Process::start(&data);
-    let mut c = open(&process);
-    let ledger = ledger.into_inner().unwrap();
-    let mut left = BTreeSet::new();
-    for queue in QUEUES {
-        let numbers: Vec<u64> = c.drain(1, queue).iter().map(|body| body.parse().unwrap()).collect();
-        assert!(numbers.is_sorted_by(|a, b| a < b), "{queue} is in order: {numbers:?}");
-        left.extend(numbers);
-    }
-    assert_eq!(ledger.faults, Vec::<String>::new(), "in {rounds} rounds");
-    let lost: Vec<_> =
-        ledger.confirmed.iter().filter(|n| !ledger.delivered.contains(n) && !left.contains(n)).collect();
-    assert!(lost.is_empty(), "confirmed and lost in {rounds} rounds: {lost:?}");
-    let back: Vec<_> = left.intersection(&ledger.durably_acked).collect();
-    assert!(back.is_empty(), "durably acked and back in {rounds} rounds: {back:?}");
-    assert!(ledger.confirmed.len() >= rounds * TICK && !ledger.durably_acked.is_empty());
+    let totals = ledger.lock().totals;
+    println!("{rounds} rounds: {totals:?}");
+    let all =
+        [totals.confirmed, totals.delivered, totals.settled, totals.gone, totals.moved, totals.transient];
+    assert!(all.iter().all(|count| *count > 0), "nothing was left out: {totals:?}");
 }

@@ -5,6 +5,7 @@
 //! A failure prints its seed; `WARREN_TEST_SEED` makes the same choices again.
 
 use crate::support::broker::{Target, start_in_process};
+use crate::support::random::{Random, seed};
 use crate::support::raw::Incoming;
 use crate::support::{Client, Properties, Scenario};
 use parking_lot::Mutex;
@@ -39,20 +40,6 @@ impl Board {
         let all_published = self.publishing.load(Ordering::Acquire) == 0;
         self.has_given_up.load(Ordering::Acquire)
             || all_published && self.acked.lock().len() == self.expected.lock().len()
-    }
-}
-
-/// Numbers from a seed (SplitMix64).
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
     }
 }
 
@@ -376,8 +363,7 @@ fn watch(board: &Board, target: Target, seed: u64) {
 
 #[test]
 fn whatever_clients_do_each_message_is_acked_once() {
-    let seed = std::env::var_os("WARREN_TEST_SEED").and_then(|seed| seed.to_str()?.parse().ok());
-    let seed = seed.unwrap_or_else(|| warren::time::unix_ms().0);
+    let seed = seed();
     println!("WARREN_TEST_SEED={seed}");
     let (target, _) = start_in_process();
     let t = Scenario::new(target, true);

@@ -2,6 +2,7 @@
 //! that kill them.
 
 use super::raw::HEADER;
+use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -75,13 +76,25 @@ fn any_port() -> SocketAddr {
 /// A Warren process. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
+    /// Behind a lock, so that it can be killed while clients still use the target.
+    child: Mutex<Child>,
     pub(crate) target: Target,
 }
 
 impl Process {
     /// Starts the broker on a data directory and waits until it answers.
     pub(crate) fn start(data: &Path) -> Self {
+        let process = Self::spawn(data);
+        let is_alive = || process.child.lock().try_wait().unwrap().is_none();
+        if !await_answer(process.target.amqp, is_alive) {
+            let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
+            panic!("the broker did not start:\n{log}");
+        }
+        process
+    }
+
+    /// Starts the broker on a data directory and waits for nothing.
+    pub(crate) fn spawn(data: &Path) -> Self {
         let [amqp, management, prometheus] = free_ports();
         let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         // The broker takes every WARREN_ variable for a setting; ours are for the tests.
@@ -95,47 +108,42 @@ impl Process {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(data.with_extension("log")).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut process =
-            Self { child, target: Target { amqp, management: Some(management), is_rabbitmq: false } };
-        if !await_answer(amqp, || process.child.try_wait().unwrap().is_none()) {
-            let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
-            panic!("the broker did not start:\n{log}");
-        }
-        process
+        let target = Target { amqp, management: Some(management), is_rabbitmq: false };
+        Self { child: Mutex::new(child), target }
     }
 
     /// Ends it at once, as SIGKILL does.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        self.kill_now();
+        self.child.lock().wait().unwrap();
     }
 
     /// The process's id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.lock().id()
     }
 
     /// Ends it at once while others still talk to it.
     pub(crate) fn kill_now(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+        self.child.lock().kill().unwrap();
     }
 
     /// Asks it to stop with SIGTERM, waits until it has, and checks that it says 0.
-    pub(crate) fn stop(mut self) {
-        let id = self.child.id().to_string();
-        if self.child.try_wait().unwrap().is_none() {
+    pub(crate) fn stop(self) {
+        let mut child = self.child.lock();
+        if child.try_wait().unwrap().is_none() {
+            let id = child.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         }
-        let status = self.child.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "exit status after SIGTERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "exit status after SIGTERM");
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        let child = self.child.get_mut();
+        child.kill().ok();
+        child.wait().ok();
     }
 }
 

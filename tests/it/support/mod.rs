@@ -5,6 +5,7 @@ pub(crate) mod codec;
 pub(crate) mod http;
 pub(crate) mod login;
 pub(crate) mod oracle;
+pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod scenario;
 pub(crate) mod trace;
