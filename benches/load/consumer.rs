@@ -1,12 +1,16 @@
 //! The consumer: receives every message, checks its number, and acks as often as it is told.
 
 use crate::Shared;
-use crate::options::Options;
+use crate::options::{Options, Part};
+use crate::progress::Progress;
 use crate::wire::{self, Connection, Frame, STALL, Writer};
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::Thread;
 use std::time::Instant;
+
+/// The bit of basic.consume that spares the answer.
+const NO_WAIT: u8 = 8;
 
 /// What the consumer measured.
 #[derive(Debug)]
@@ -28,8 +32,12 @@ struct Deliveries {
     awaiting: Awaiting,
     /// The size every body must have.
     size: u64,
-    /// Messages complete; also the number the next one must carry.
+    /// Messages complete.
     received: u64,
+    /// The number that each queue's next message must carry; it belongs to the queue at number modulo queues.
+    expected: Vec<u64>,
+    /// Whether the queue was filled by another run, perhaps before a restart.
+    may_be_redelivered: bool,
     /// Of the latest delivery.
     tag: u64,
 }
@@ -42,9 +50,14 @@ pub(crate) fn subscribe(connection: &mut Connection, options: &Options) -> io::R
         qos.u32(0).u16(options.prefetch).u8(0);
         connection.call(&qos, (60, 11))?;
     }
-    let mut consume = Writer::method((60, 20));
-    consume.u16(0).short_string(&options.queue).short_string("").u8(if no_ack { 2 } else { 0 }).u32(0);
-    connection.call(&consume, (60, 21)).map(drop)
+    // One after the other, and no deliveries in between: the answer to the last is awaited by nobody else.
+    for index in 0..options.queues {
+        let mut consume = Writer::method((60, 20));
+        consume.u16(0).short_string(&options.queue_of(index)).short_string("");
+        consume.u8(if no_ack { 2 } else { 0 } | NO_WAIT).u32(0);
+        connection.send(&wire::channel_frame(wire::FRAME_METHOD, &consume.0))?;
+    }
+    Ok(())
 }
 
 /// Receives until the run's total is there, then closes the channel, so that its acks are with the broker.
@@ -53,9 +66,17 @@ pub(crate) fn run(
     options: &Options,
     shared: &Shared,
     producer: &Thread,
+    start: Instant,
 ) -> io::Result<Consumed> {
-    let mut deliveries =
-        Deliveries { awaiting: Awaiting::Method, size: options.size as u64, received: 0, tag: 0 };
+    let mut deliveries = Deliveries {
+        awaiting: Awaiting::Method,
+        size: options.size as u64,
+        received: 0,
+        expected: (options.first..options.first + options.queues).collect(),
+        may_be_redelivered: options.part == Part::Drain,
+        tag: 0,
+    };
+    let mut progress = Progress::new("received", options.report_every, start);
     let (mut acked, mut last) = (0, Instant::now());
     let mut ack_bytes = Vec::new();
     while deliveries.received < shared.total.load(SeqCst) {
@@ -70,10 +91,15 @@ pub(crate) fn run(
                 ack_bytes.extend(ack(deliveries.tag));
                 acked = deliveries.received;
             }
+            // What comes beyond the total belongs to somebody else: it is not acked.
+            if complete && deliveries.received >= shared.total.load(SeqCst) {
+                break;
+            }
         }
         connection.send(&ack_bytes)?;
         ack_bytes.clear();
         publish_progress(shared, deliveries.received, producer);
+        progress.reach(deliveries.received);
     }
     let messages = shared.total.load(SeqCst);
     if deliveries.received != messages {
@@ -161,7 +187,7 @@ impl Deliveries {
         arguments.take(usize::from(consumer_tag_bytes))?;
         let tag = arguments.u64()?;
         let redelivered = arguments.u8()? & 1 == 1;
-        if tag != self.tag + 1 || redelivered {
+        if tag != self.tag + 1 || redelivered && !self.may_be_redelivered {
             let after = self.tag;
             return Err(io::Error::other(format!(
                 "delivery {tag} after {after}, redelivered: {redelivered}"
@@ -173,11 +199,15 @@ impl Deliveries {
     }
 
     /// A body opens with its message's number: a gap is a loss, a step back a duplicate or a wrong order.
-    fn check_number(&self, payload: &[u8]) -> io::Result<()> {
+    fn check_number(&mut self, payload: &[u8]) -> io::Result<()> {
         let number = payload.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-        if number == Some(self.received) {
-            return Ok(());
+        let number = number.ok_or_else(|| io::Error::other("a first body frame of less than 8 bytes"))?;
+        let queues = self.expected.len() as u64;
+        let expected = &mut self.expected[(number % queues) as usize];
+        if number != *expected {
+            return Err(io::Error::other(format!("message {number} arrived where {expected} was expected")));
         }
-        Err(io::Error::other(format!("message {number:?} arrived where {} was expected", self.received)))
+        *expected += queues;
+        Ok(())
     }
 }

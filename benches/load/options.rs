@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How many digits a queue's number has in its name, where there are several.
+pub(crate) const QUEUE_DIGITS: usize = 6;
+const QUEUES_MAX: u64 = 1_000_000;
+
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 usage: load [--option value]...
@@ -9,7 +13,13 @@ usage: load [--option value]...
   --user NAME           (guest)
   --password TEXT       (guest)
   --vhost NAME          (/)
-  --queue NAME          deleted before and after the run (load)
+  --queue NAME          (load)
+  --queues N            so many queues, NAME.000000 and so on; message n goes to queue n modulo N (1)
+  --part PART           both: publish and consume at once; the queue is deleted before and after (the default)
+                        publish: only that; the messages stay in the queue
+                        drain: consume --messages messages, which may say redelivered; the queue stays
+  --first N             the number of the first message (0)
+  --report-every N      print a line of JSON whenever so many more are published or received; 0 never (0)
   --mode MODE           transient: transient messages and queue, no confirms (the default)
                         confirms: persistent messages, durable queue, publisher confirms
   --size BYTES          of a body, at least 8 (16)
@@ -39,6 +49,24 @@ impl Mode {
     }
 }
 
+/// Which sides of the load there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Part {
+    Both,
+    Publish,
+    Drain,
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Part::Both => "both",
+            Part::Publish => "publish",
+            Part::Drain => "drain",
+        }
+    }
+}
+
 /// What ends the publishing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
@@ -54,6 +82,11 @@ pub(crate) struct Options {
     pub(crate) password: String,
     pub(crate) vhost: String,
     pub(crate) queue: String,
+    pub(crate) queues: u64,
+    pub(crate) part: Part,
+    pub(crate) first: u64,
+    /// `u64::MAX` = never.
+    pub(crate) report_every: u64,
     pub(crate) mode: Mode,
     pub(crate) size: usize,
     pub(crate) bound: Bound,
@@ -75,6 +108,10 @@ impl Options {
             password: "guest".to_owned(),
             vhost: "/".to_owned(),
             queue: "load".to_owned(),
+            queues: 1,
+            part: Part::Both,
+            first: 0,
+            report_every: 0,
             mode: Mode::Transient,
             size: 16,
             bound: Bound::Time(Duration::from_secs(8)),
@@ -96,6 +133,14 @@ impl Options {
         Ok(Some(options))
     }
 
+    /// The name of the queue that message `index` goes to.
+    pub(crate) fn queue_of(&self, index: u64) -> String {
+        match self.queues {
+            1 => self.queue.clone(),
+            queues => format!("{}.{:0width$}", self.queue, index % queues, width = QUEUE_DIGITS),
+        }
+    }
+
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
         match name {
             "--address" => self.address = value,
@@ -103,6 +148,10 @@ impl Options {
             "--password" => self.password = value,
             "--vhost" => self.vhost = value,
             "--queue" => self.queue = value,
+            "--queues" => self.queues = number(name, &value)?,
+            "--part" => self.part = part(&value)?,
+            "--first" => self.first = number(name, &value)?,
+            "--report-every" => self.report_every = number(name, &value)?,
             "--mode" => self.mode = mode(&value)?,
             "--size" => self.size = number(name, &value)?,
             "--seconds" => self.bound = Bound::Time(Duration::from_secs_f64(seconds(name, &value)?)),
@@ -125,6 +174,9 @@ impl Options {
         if self.backlog_max == 0 {
             self.backlog_max = u64::MAX;
         }
+        if self.report_every == 0 {
+            self.report_every = u64::MAX;
+        }
         if self.size < 8 {
             return Err("--size: a body holds its number and needs 8 bytes".to_owned());
         }
@@ -134,11 +186,26 @@ impl Options {
         if self.prefetch != 0 && u64::from(self.prefetch) < self.ack_every {
             return Err("--prefetch below --ack-every: the consumer would wait forever".to_owned());
         }
-        if self.queue.len() > 255 || self.vhost.len() > 255 {
-            return Err("--queue and --vhost take at most 255 bytes".to_owned());
+        if self.part == Part::Drain && !matches!(self.bound, Bound::Messages(_)) {
+            return Err("--part drain needs --messages".to_owned());
+        }
+        if self.part == Part::Publish && self.backlog_max != u64::MAX {
+            return Err("--backlog-max: nobody consumes with --part publish".to_owned());
+        }
+        if self.queues == 0 || self.queues > QUEUES_MAX || !self.first.is_multiple_of(self.queues) {
+            return Err("--queues: 1 to 1000000, and --first is a multiple of it".to_owned());
+        }
+        if self.queue.len() + QUEUE_DIGITS + 1 > 255 || self.vhost.len() > 255 {
+            return Err("--queue and --vhost take at most 255 bytes, with the queue's number".to_owned());
         }
         Ok(())
     }
+}
+
+fn part(value: &str) -> Result<Part, String> {
+    let parts = [Part::Both, Part::Publish, Part::Drain];
+    let known = parts.into_iter().find(|part| part.name() == value);
+    known.ok_or_else(|| format!("--part: '{value}' is none of both, publish and drain"))
 }
 
 fn mode(value: &str) -> Result<Mode, String> {

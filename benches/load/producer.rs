@@ -5,7 +5,8 @@
 //! confirms it fills the window, then waits for confirms.
 
 use crate::Shared;
-use crate::options::{Bound, Mode, Options};
+use crate::options::{Bound, Mode, Options, QUEUE_DIGITS};
+use crate::progress::Progress;
 use crate::wire::{self, Connection, Method, Notice, Reader, STALL, Writer};
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,7 @@ const CONFIRM_SELECT_OK: Method = (85, 11);
 /// What the producer measured.
 #[derive(Debug)]
 pub(crate) struct Produced {
+    pub(crate) messages: u64,
     /// When the broker had taken (with confirms: confirmed) the last message.
     pub(crate) last: Instant,
     /// The most messages that were published and not yet received.
@@ -71,6 +73,7 @@ pub(crate) fn run(
         blocked: Duration::ZERO,
     };
     let mut looked = start;
+    let mut progress = Progress::new("published", options.report_every, start);
     while let Some(count) = producer.next_count(options, start) {
         producer.wait_for_backlog(options.backlog_max)?;
         producer.publish(count, confirms)?;
@@ -81,13 +84,16 @@ pub(crate) fn run(
             looked = Instant::now();
         }
         producer.wait_until_unblocked()?;
+        progress.reach(producer.published - producer.open);
     }
     shared.total.store(producer.published, SeqCst);
     producer.wait_for_confirms(0)?;
     let confirmed = Instant::now();
     producer.connection.close_channel()?;
     let last = if confirms { confirmed } else { Instant::now() };
-    Ok(Produced { last, backlog_peak: producer.backlog_peak, blocked: producer.blocked })
+    progress.reach(producer.published);
+    let messages = producer.published;
+    Ok(Produced { messages, last, backlog_peak: producer.backlog_peak, blocked: producer.blocked })
 }
 
 impl Producer<'_> {
@@ -260,13 +266,19 @@ struct Batch {
     message_bytes: usize,
     /// Of the number, within a message.
     number_at: usize,
+    /// Of the routing key's end, within a message; there stands the queue's number if there are several queues.
+    key_end: usize,
+    queues: u64,
+    /// The first message's number.
+    first: u64,
 }
 
 impl Batch {
     fn new(options: &Options, frame_max: usize) -> Batch {
         let mut publish = Writer::method(wire::BASIC_PUBLISH);
-        publish.u16(0).short_string("").short_string(&options.queue).u8(0);
+        publish.u16(0).short_string("").short_string(&options.queue_of(0)).u8(0);
         let mut message = wire::channel_frame(wire::FRAME_METHOD, &publish.0);
+        let key_end = message.len() - 2; // behind it stand the flags and the end of the frame
 
         let delivery_mode = if options.mode == Mode::Confirms { 2 } else { 1 };
         let mut header = Writer::default();
@@ -280,13 +292,22 @@ impl Batch {
         }
         let messages = (BATCH_BYTES / message.len()).max(1);
         let (bytes, message_bytes) = (message.repeat(messages), message.len());
-        Batch { bytes, messages: messages as u64, message_bytes, number_at }
+        let (queues, first) = (options.queues, options.first);
+        Batch { bytes, messages: messages as u64, message_bytes, number_at, key_end, queues, first }
     }
 
     /// Writes the next numbers into the first `count` messages, and returns how many bytes these are.
-    fn number(&mut self, first: u64, count: u64) -> usize {
+    fn number(&mut self, published: u64, count: u64) -> usize {
+        let first = self.first + published;
         for (message, number) in self.bytes.chunks_exact_mut(self.message_bytes).zip(first..first + count) {
             message[self.number_at..self.number_at + 8].copy_from_slice(&number.to_be_bytes());
+            if self.queues > 1 {
+                let mut queue = number % self.queues;
+                for digit in message[self.key_end - QUEUE_DIGITS..self.key_end].iter_mut().rev() {
+                    *digit = b'0' + (queue % 10) as u8;
+                    queue /= 10;
+                }
+            }
         }
         self.message_bytes * count as usize
     }

@@ -19,6 +19,8 @@ const FRAME_END: u8 = 0xCE;
 /// A frame's type, channel and size before its payload, and the end byte after it.
 const HEADER_BYTES: usize = 7;
 const CHANNEL: u16 = 1;
+/// How many declares are sent before their answers are read: their answers fit into the socket's buffers.
+const DECLARES_MAX: usize = 500;
 
 pub(crate) const FRAME_METHOD: u8 = 1;
 pub(crate) const FRAME_HEADER: u8 = 2;
@@ -175,10 +177,19 @@ impl Connection {
         self.expect((10, 51)).map(drop)
     }
 
-    pub(crate) fn declare_queue(&mut self, queue: &str, durable: bool) -> io::Result<()> {
-        let mut declare = Writer::method((50, 10));
-        declare.u16(0).short_string(queue).u8(if durable { 2 } else { 0 }).u32(0);
-        self.call(&declare, (50, 11)).map(drop)
+    /// Declares queues, many at a time before their answers are read.
+    pub(crate) fn declare_queues(&mut self, queues: &[String], durable: bool) -> io::Result<()> {
+        for some in queues.chunks(DECLARES_MAX) {
+            let mut bytes = Vec::new();
+            for queue in some {
+                let mut declare = Writer::method((50, 10));
+                declare.u16(0).short_string(queue).u8(if durable { 2 } else { 0 }).u32(0);
+                bytes.extend(channel_frame(FRAME_METHOD, &declare.0));
+            }
+            self.send(&bytes)?;
+            some.iter().try_for_each(|_| self.expect((50, 11)).map(drop))?;
+        }
+        Ok(())
     }
 
     /// Deletes the queue if it exists, and says how many messages it held.
@@ -206,6 +217,10 @@ impl Connection {
                 let (method, arguments) = frame.method()?;
                 if method == expected {
                     return Ok(arguments.0.to_vec());
+                }
+                // A consumer that has enough still gets what was on its way; the broker requeues it.
+                if method == BASIC_DELIVER {
+                    continue;
                 }
                 notice(method, arguments)?;
             }

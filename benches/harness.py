@@ -1,0 +1,286 @@
+"""What the scripts in this folder share: a Warren of their own to start, kill and look at, and the load generator.
+
+A broker runs on free ports of 127.0.0.1 and on a folder of its own. Everything started here is ended here.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+START_SECONDS_MAX, STOP_SECONDS_MAX = 900, 300
+MIB, GIB = 2**20, 2**30
+
+
+class Failure(Exception):
+    """Something the user should read in one line."""
+
+
+# ---- the network
+
+
+def free_ports(count):
+    """Ports free a moment ago: bound together, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def answers(port):
+    """Whether an AMQP broker greets a client there."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+            s.settimeout(2)
+            s.sendall(b"AMQP\0\0\x09\x01")
+            return s.recv(1) == b"\x01"
+    except OSError:
+        return False
+
+
+# ---- the broker
+
+
+class Node:
+    """A Warren whose data outlive its process, so that it can be killed and started again. `with` ends it."""
+
+    def __init__(self, binary, folder):
+        self.binary, self.folder = pathlib.Path(binary).resolve(), pathlib.Path(folder)
+        if not self.binary.exists():
+            raise Failure(f"{self.binary} does not exist: cargo build --release, or --binary")
+        self.data, self.log = self.folder / "data", self.folder / "output.log"
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGTERM)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self, is_ready=lambda: True):
+        """Starts it; returns the seconds until it greeted a client, and until `is_ready()` as well."""
+        self.port, self.management, prometheus = free_ports(3)
+        command = [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
+                   "--management-listen", f"127.0.0.1:{self.management}",
+                   "--prometheus-listen", f"127.0.0.1:{prometheus}"]
+        # Warren takes every WARREN_ variable for a setting, which are not this script's to give.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WARREN_")}
+        began = time.monotonic()
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=self.folder, env=environment, start_new_session=True)
+        self.wait_for(lambda: answers(self.port), "does not answer")
+        greeted = time.monotonic() - began
+        self.wait_for(is_ready, "answers, but does not get ready")
+        return greeted, time.monotonic() - began
+
+    def wait_for(self, condition, complaint, seconds=START_SECONDS_MAX):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"the broker {complaint}; its output ends:\n{self.last_words()}")
+            time.sleep(0.02)
+
+    def last_words(self):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+
+    def end(self, how):
+        """Ends it with a signal; returns the seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(how)
+        try:
+            self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            print("the broker did not stop when asked to, killed", file=sys.stderr)
+            self.process.kill()
+            self.process.wait()
+        return time.monotonic() - began
+
+    def get(self, path):
+        """An answer of the HTTP API."""
+        login = base64.b64encode(b"guest:guest").decode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.management}/api/{path}",
+                                         headers={"authorization": f"Basic {login}"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def holds(self, queue, messages):
+        """Whether a queue has so many messages."""
+        try:
+            return self.get(f"queues/%2F/{queue}")["messages"] == messages
+        except (OSError, urllib.error.HTTPError, KeyError):
+            return False
+
+    # What a process and a folder have is asked of the kernel; a process that is just ending has nothing.
+
+    def resident_bytes(self, field="VmRSS"):
+        with contextlib.suppress(OSError, AttributeError):
+            for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def descriptors(self):
+        with contextlib.suppress(OSError, AttributeError):
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return 0
+
+    def disk_bytes(self, part=""):
+        """What a part of the data folder occupies, with holes left out."""
+        total, path = 0, self.data / part
+        for folder, _, files in os.walk(path):
+            for name in files:
+                with contextlib.suppress(OSError):  # deleted a moment ago
+                    total += os.stat(os.path.join(folder, name)).st_blocks * 512
+        return total
+
+    def journal_files(self):
+        with contextlib.suppress(OSError):
+            return sum(1 for entry in os.scandir(self.data / "journal") if entry.is_file())
+        return 0
+
+
+class Sampler(threading.Thread):
+    """Calls `look` in steady intervals until the `with` block ends, and keeps what it returns."""
+
+    def __init__(self, seconds, look):
+        super().__init__(daemon=True)
+        self.seconds, self.look, self.samples = seconds, look, []
+        self.is_over = threading.Event()
+
+    def __enter__(self):
+        self.began = time.monotonic()
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.join()
+        self.sample()
+
+    def run(self):
+        while not self.is_over.wait(self.seconds):
+            self.sample()
+
+    def sample(self):
+        self.samples.append({"seconds": round(time.monotonic() - self.began, 2)} | self.look())
+
+    def most(self, key):
+        return max(sample[key] for sample in self.samples)
+
+
+# ---- the load
+
+
+def build_load(folder):
+    """Builds the load generator where it is not up to date."""
+    sources = sorted((REPOSITORY / "benches/load").glob("*.rs"))
+    load = pathlib.Path(folder) / "load"
+    if not load.exists() or load.stat().st_mtime < max(s.stat().st_mtime for s in sources):
+        # It uses nothing but std: rustc alone spares the release build of every dependency of the tests.
+        command = ["rustc", "-O", "--edition", "2024", "benches/load/main.rs", "-o", load]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+    return load
+
+
+class Load:
+    """A run of the load generator, from its start to `result()`."""
+
+    def __init__(self, load, node, on_progress=lambda line: None, **options):
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        command = [load, "--address", f"127.0.0.1:{node.port}", "--pid", str(node.pid), *words]
+        self.node, self.on_progress = node, on_progress
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def result(self):
+        """The last line; lines before it are progress."""
+        last = None
+        try:
+            for line in self.process.stdout:
+                if last is not None:
+                    self.on_progress(last)
+                last = json.loads(line)
+        finally:
+            if self.process.poll() is None and sys.exc_info()[0] is not None:
+                self.process.kill()
+            errors = self.process.stderr.read()
+            self.process.wait()
+        if self.process.returncode != 0:
+            raise Failure(f"the load failed: {errors.strip()}\n{self.node.last_words()}")
+        return last
+
+
+# ---- the machine, and numbers for people
+
+
+def machine(folder):
+    model = first_value("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+    memory_kib = int(first_value("/proc/meminfo", "MemTotal").split()[0])
+    return (f"{os.cpu_count()} cores ({model}), {memory_kib / 2**20:.0f} GiB, "
+            f"Linux {platform.release()}, data on {filesystem(folder)}")
+
+
+def first_value(path, key):
+    for line in pathlib.Path(path).read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def filesystem(folder):
+    """The type of the file system a folder is on: what a sync costs depends on it."""
+    best = ("", "an unknown file system")
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        _, mount, kind, *_ = line.split()
+        if (pathlib.Path(mount) == folder or pathlib.Path(mount) in folder.parents) and len(mount) >= len(best[0]):
+            best = (mount, kind)
+    return best[1]
+
+
+def commit():
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+    head = git("rev-parse", "--short", "HEAD") or "unknown"
+    return f"commit {head}" + (" with changes" if git("status", "--porcelain", "src", "Cargo.toml") else "")
+
+
+def size(count):
+    """Bytes for people."""
+    if count >= GIB:
+        return f"{count / GIB:,.2f} GiB"
+    return f"{count / MIB:,.1f} MiB" if count >= MIB / 10 else f"{count:,} bytes"
+
+
+def fresh_folder(folder):
+    """An empty folder; what an interrupted run left there goes."""
+    folder = pathlib.Path(folder).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def ends_with_the_script():
+    """Makes SIGTERM an exit, so that `with` ends what was started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
