@@ -17,7 +17,9 @@ use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
 use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
-use warren::store::{self, LiveSet, LiveSets, Recovered, Settled, Store, SyncWaiter};
+use warren::store::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use warren::store::record::{Origin, Progress};
+use warren::store::{self, Queues, Record, Recovered, Settled, Store, SyncWaiter};
 use warren::time::now;
 
 const USAGE: &str = "\
@@ -42,6 +44,8 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "open after a crash", run: open_after_crash },
     Measurement { name: "open after a clean stop", run: open_after_stop },
     Measurement { name: "open after a crash, all settled", run: open_after_crash_settled },
+    Measurement { name: "page out", run: page_out },
+    Measurement { name: "page in", run: page_in },
 ];
 
 const GROUP_APPEND: &str = "group append, synced";
@@ -201,8 +205,9 @@ fn fill(setup: &Setup<'_>, store: &Store) -> Result<Vec<Settled>> {
         let mut end = Position::NONE;
         for number in 0..each {
             let sequence = Sequence(thread * each + number);
-            let appended = store.append_publish(message, &[(QUEUE, sequence)]);
-            settled.push((sequence, appended.position));
+            let appended = store.append_publish(message, &[(QUEUE, sequence)], Origin::default());
+            let (position, record_bytes) = (appended.position, appended.record_bytes);
+            settled.push(Settled { sequence, position, record_bytes, is_durable: true });
             end = appended.end;
             if (number + 1) % window == 0 {
                 wait_synced(store, end)?;
@@ -222,14 +227,60 @@ fn fill(setup: &Setup<'_>, store: &Store) -> Result<Vec<Settled>> {
     })
 }
 
-/// The queue's side of a checkpoint: everything below is settled, or nothing.
-struct Held(u64);
+/// How many messages make a page of the queue's index.
+const PAGE_MESSAGES: usize = 1024;
 
-impl LiveSets for Held {
-    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet)) {
-        let live = (0..self.0).map(Sequence).collect();
-        visit(LiveSet { queue: QUEUE, next_sequence: Sequence(self.0), live });
+/// The queue's side of a checkpoint: all messages are alive, and in pages.
+struct Held {
+    next_sequence: Sequence,
+    pages: Vec<PageSummary>,
+}
+
+impl Held {
+    /// Writes the pages.
+    fn new(store: &Store, settled: &[Settled], body_bytes: usize) -> Self {
+        let mut entries: Vec<_> = settled.iter().map(|settled| entry(settled, body_bytes)).collect();
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        let pages = entries.chunks(PAGE_MESSAGES).zip(0..).map(|(entries, number)| {
+            store.write_image(QUEUE, ImageId(number), entries);
+            PageSummary::of(ImageId(number), 0, entries)
+        });
+        Self { pages: pages.collect(), next_sequence: Sequence(settled.len() as u64) }
     }
+}
+
+fn entry(settled: &Settled, body_bytes: usize) -> IndexEntry {
+    IndexEntry {
+        sequence: settled.sequence,
+        position: settled.position,
+        expires_at: NEVER,
+        body_bytes: body_bytes as u32,
+        record_bytes: settled.record_bytes,
+        returns: 0,
+        priority: 0,
+        is_delivered: false,
+        is_durable: true,
+    }
+}
+
+impl Queues for Held {
+    fn visit_changed(&self, visit: &mut dyn FnMut(QueueId, QueueImage)) {
+        let (next_sequence, pages) = (self.next_sequence, self.pages.clone());
+        let next_image = ImageId(pages.len() as u64);
+        visit(QUEUE, QueueImage { next_sequence, next_image, pages, ..QueueImage::default() });
+    }
+
+    fn visit_between(&self, _from: Position, _to: Position, _visit: &mut dyn FnMut(QueueId, IndexEntry)) {}
+
+    fn relocate(&self, _queue: QueueId, _sequence: Sequence, _from: Position, _to: Record) -> bool {
+        false
+    }
+
+    fn tidy(&self, _queue: QueueId) {}
+}
+
+fn append_settled(store: &Store, settled: &[Settled]) -> Position {
+    store.append_progress(QUEUE, &Progress { settled, ..Progress::default() })
 }
 
 // ---- the measurements
@@ -275,7 +326,7 @@ fn settle(setup: &Setup<'_>, at_a_time: usize) -> Result<Figure> {
     let (before, start) = (store.counters(), now());
     let mut end = Position::NONE;
     for some in settled.chunks(at_a_time) {
-        end = store.append_settle(QUEUE, some);
+        end = append_settled(&store, some);
     }
     wait_synced(&store, end)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -296,20 +347,58 @@ fn open_after_crash(setup: &Setup<'_>) -> Result<Figure> {
 fn open_after_crash_settled(setup: &Setup<'_>) -> Result<Figure> {
     let (store, _) = open(&setup.folder)?;
     let settled = fill(setup, &store)?;
-    settled.chunks(50).for_each(|some| _ = store.append_settle(QUEUE, some));
+    settled.chunks(50).for_each(|some| _ = append_settled(&store, some));
     drop(store);
     timed_open(setup, 0)
 }
 
 fn open_after_stop(setup: &Setup<'_>) -> Result<Figure> {
     let (store, _) = open(&setup.folder)?;
-    let held: Arc<dyn LiveSets> = Arc::new(Held(setup.messages));
-    fill(setup, &store)?;
-    let source: Weak<dyn LiveSets> = Arc::downgrade(&held);
-    store.set_live_sets(source);
+    let settled = fill(setup, &store)?;
+    let held: Arc<dyn Queues> = Arc::new(Held::new(&store, &settled, setup.message.body().len()));
+    let source: Weak<dyn Queues> = Arc::downgrade(&held);
+    store.set_queues(source);
     store.close()?;
     drop(store);
     timed_open(setup, setup.messages)
+}
+
+/// Pages of the index leave memory, durably: images and a checkpoint.
+fn page_out(setup: &Setup<'_>) -> Result<Figure> {
+    let (store, _) = open(&setup.folder)?;
+    let settled = fill(setup, &store)?;
+    let start = now();
+    let held: Arc<dyn Queues> = Arc::new(Held::new(&store, &settled, setup.message.body().len()));
+    let source: Weak<dyn Queues> = Arc::downgrade(&held);
+    store.set_queues(source);
+    store.close()?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Figure {
+        seconds,
+        messages: setup.messages,
+        bytes: folder_bytes(&setup.folder.join("sled"))?,
+        syncs: 1,
+    })
+}
+
+/// Pages and messages come back, in the order of the queue. The page cache is warm.
+fn page_in(setup: &Setup<'_>) -> Result<Figure> {
+    let (store, _) = open(&setup.folder)?;
+    let settled = fill(setup, &store)?;
+    let held = Held::new(&store, &settled, setup.message.body().len());
+    let (start, mut bytes, mut count) = (now(), 0, 0);
+    for page in &held.pages {
+        let entries = store.read_image(QUEUE, page.image)?;
+        let records: Vec<_> = entries.iter().map(|entry| (entry.position, entry.record_bytes)).collect();
+        store.read(&records, &mut |_, message| {
+            bytes += message.as_ref().map_or(0, |message| message.memory_bytes() as u64);
+            count += u64::from(message.is_some());
+        })?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    ensure!(count == setup.messages, "{count} messages came back");
+    store.close()?;
+    Ok(Figure { seconds, messages: setup.messages, bytes, syncs: 0 })
 }
 
 /// Opens the store and checks that everything is there. The page cache is warm.

@@ -52,6 +52,7 @@ pub struct Config {
     /// In bytes; overrides the relative watermark.
     pub memory_high_watermark_absolute: Option<u64>,
     pub disk_free_limit_bytes: u64,
+    pub message_memory_limit_bytes: u64,
     pub memory_monitor_interval: Duration,
     pub log_level: LogLevel,
     pub cluster_name: Option<String>,

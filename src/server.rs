@@ -232,6 +232,7 @@ fn defaults(config: &Config) -> Defaults {
         tags: config.default_user_tags.iter().cloned().collect(),
         vhost: VhostName::new(&config.default_vhost),
         permissions: config.default_permissions.clone(),
+        message_memory_bytes: config.message_memory_limit_bytes,
         loopback_users: config.loopback_users.iter().cloned().collect(),
     }
 }

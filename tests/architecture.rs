@@ -21,7 +21,8 @@ const LAYERS: &[Layer] = &[
     Layer { pure: false, modules: &["time"] },
     Layer { pure: true, modules: &["name", "arguments", "message", "definition"] },
     Layer { pure: false, modules: &["config"] },
-    Layer { pure: true, modules: &["exchange", "queue::state", "event", "store::record", "broker::policy"] },
+    Layer { pure: true, modules: &["store::ranges", "store::record", "store::index"] },
+    Layer { pure: true, modules: &["exchange", "queue::state", "event", "broker::policy"] },
     Layer { pure: true, modules: &["auth::permissions", "auth::password"] },
     // All of amqp but the two files below: frame method properties handshake connection channel unacked confirms …
     Layer { pure: true, modules: &["amqp"] },

@@ -10,7 +10,7 @@ use crate::auth::permissions::Access;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::arguments::no_integer;
-use crate::queue::classic::Taken;
+use crate::queue::classic::{Get, Taken};
 use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
 use crate::queue::{Queue, Subscription};
 use std::sync::Arc;
@@ -110,11 +110,11 @@ impl Broker {
         }
     }
 
-    /// Takes the first ready message of a queue.
+    /// Takes the first ready message of a queue, which may have to be read from disk first.
     ///
     /// # Errors
     /// 403, 404, 405.
-    pub fn get(
+    pub async fn get(
         &self,
         session: &Session,
         name: &QueueName,
@@ -125,7 +125,19 @@ impl Broker {
         session.check(Access::Read, resource.clone())?;
         let queue = self.find_queue(session, name)?;
         check_owner(session, &resource, &queue)?;
-        Ok(queue.get(!no_ack, wakes).map(|taken| (queue.definition.id, taken)))
+        loop {
+            let loaded = queue.loaded().notified();
+            tokio::pin!(loaded);
+            loaded.as_mut().enable();
+            match queue.get(!no_ack, wakes) {
+                Get::Message(taken) => return Ok(Some((queue.definition.id, taken))),
+                Get::Empty => return Ok(None),
+                Get::Later => {
+                    wakes.flush();
+                    loaded.await;
+                }
+            }
+        }
     }
 
     /// Settles messages of a queue for good; a queue that is gone took them along.

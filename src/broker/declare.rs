@@ -192,8 +192,8 @@ impl Broker {
         }
         let owner = if definition.exclusive { session.connection } else { None };
         let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
-        let (store, deadlines) = (self.store.clone(), Arc::clone(&self.deadlines));
-        let queue = Queue::new(NewQueue { vhost, name, definition, owner, store, deadlines }, recovered);
+        let services = self.services.clone();
+        let queue = Queue::new(NewQueue { vhost, name, definition, owner, services }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];
         let at = change::make(&session.vhost, &mut topology, &self.store, steps);

@@ -25,9 +25,10 @@ pub use topology::Vhost;
 
 use crate::auth;
 use crate::auth::users::Users;
-use crate::name::{ConnectionId, ConsumerId, Position, QueueId, VhostName};
-use crate::queue::{Deadlines, Queue};
-use crate::store::{LiveSet, LiveSets, Store};
+use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
+use crate::queue::{AllQueues, Deadlines, Queue, Services};
+use crate::store::index::{IndexEntry, QueueImage};
+use crate::store::{Queues, Record, Store};
 use crate::time::Millis;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -90,6 +91,8 @@ pub struct Broker {
     pub connections: connections::Connections,
     /// When queues want to be woken; somebody must run it.
     pub deadlines: Arc<Deadlines>,
+    /// What all queues share.
+    pub services: Services,
     authenticator: auth::Chain,
     vhosts: DashMap<VhostName, Arc<Vhost>>,
     /// Serialises changes of vhosts, users and permissions.
@@ -145,15 +148,35 @@ impl Broker {
     }
 }
 
-impl LiveSets for Broker {
-    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet)) {
+impl AllQueues for Broker {
+    fn all_queues(&self) -> Vec<Arc<Queue>> {
         // Collected first: a queue's lock is not taken while a shard of the map is held.
-        let durable: Vec<Arc<Queue>> =
-            self.queues.iter().filter(|queue| queue.is_durable()).map(|queue| Arc::clone(&queue)).collect();
-        for queue in durable {
-            if let Some(live_set) = queue.take_live_set() {
-                visit(live_set);
+        self.queues.iter().map(|queue| Arc::clone(&queue)).collect()
+    }
+}
+
+impl Queues for Broker {
+    fn visit_changed(&self, visit: &mut dyn FnMut(QueueId, QueueImage)) {
+        for queue in self.all_queues().into_iter().filter(|queue| queue.is_durable()) {
+            if let Some(image) = queue.take_image() {
+                visit(queue.definition.id, image);
             }
+        }
+    }
+
+    fn visit_between(&self, from: Position, to: Position, visit: &mut dyn FnMut(QueueId, IndexEntry)) {
+        for queue in self.all_queues() {
+            queue.records_between(from, to).into_iter().for_each(|entry| visit(queue.definition.id, entry));
+        }
+    }
+
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
+        self.queue(queue).is_some_and(|queue| queue.relocate(sequence, from, to))
+    }
+
+    fn tidy(&self, queue: QueueId) {
+        if let Some(queue) = self.queue(queue) {
+            queue.tidy();
         }
     }
 }

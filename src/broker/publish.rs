@@ -11,6 +11,8 @@ use crate::message::{Message, Properties, flag};
 use crate::name::{ExchangeName, Position, QueueId, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
+use crate::store::Appended;
+use crate::store::record::Origin;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -211,15 +213,17 @@ impl Broker {
 
     /// Enqueues a message in several queues: one record, one place in each.
     fn fan_out(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
-        let reserved = if message.is_persistent { reserve(queues) } else { SmallVec::new() };
-        let mut outcome = Outcome::Safe;
-        let mut position = Position::NONE;
-        if !reserved.is_empty() {
-            let appended = self.store.append_publish(message, &targets(&reserved));
-            (position, outcome) = (appended.position, Outcome::SafeAt(appended.end));
+        if !message.is_persistent {
+            enqueue(queues, &Reserved::new(), None, message, wakes);
+            return Outcome::Safe;
         }
-        enqueue(queues, &reserved, position, message, wakes);
-        outcome
+        // No checkpoint sees a place whose record may be older than it.
+        let _hold = self.store.hold_checkpoints();
+        let reserved = reserve(queues);
+        let record = || self.store.append_publish(message, &targets(&reserved), Origin::default());
+        let appended = (!reserved.is_empty()).then(record);
+        enqueue(queues, &reserved, appended, message, wakes);
+        appended.map_or(Outcome::Safe, |appended| Outcome::SafeAt(appended.end))
     }
 
     /// Publishes and settles of a transaction: in one record of the journal, then in the queues. Returns the mandatory
@@ -265,15 +269,14 @@ impl Broker {
             .collect();
         let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
         let mut end = None;
-        let mut positions = Vec::new().into_iter();
+        let mut appended = Vec::new().into_iter();
         if !records.is_empty() || !settled.is_empty() {
-            let (appended, at) = self.store.append_transaction(&records, &settled);
-            (positions, end) = (appended.into_iter(), Some(at));
+            let (places, at) = self.store.append_transaction(&records, &settled);
+            (appended, end) = (places.into_iter(), Some(at));
         }
         for (found, reserved) in &prepared {
-            let position = if is_stored(found, reserved) { positions.next() } else { None };
-            let position = position.unwrap_or(Position::NONE);
-            enqueue(&found.route.queues, reserved, position, &found.message, wakes);
+            let appended = if is_stored(found, reserved) { appended.next() } else { None };
+            enqueue(&found.route.queues, reserved, appended, &found.message, wakes);
         }
         (unroutable, end)
     }
@@ -295,14 +298,14 @@ fn targets(reserved: &Reserved) -> Targets {
 fn enqueue(
     queues: &[Arc<Queue>],
     reserved: &Reserved,
-    position: Position,
+    appended: Option<Appended>,
     message: &Arc<Message>,
     wakes: &mut Wakes,
 ) {
     let mut reserved = reserved.iter().peekable();
     for (index, queue) in queues.iter().enumerate() {
         match reserved.next_if(|(at, ..)| *at == index) {
-            Some((_, _, sequence)) => queue.enqueue_reserved(*sequence, position, message, wakes),
+            Some((_, _, sequence)) => queue.enqueue_reserved(*sequence, appended, message, wakes),
             None if queue.is_durable() && message.is_persistent => {} // deleted meanwhile
             None => drop(queue.publish(message, wakes)),
         }

@@ -8,11 +8,11 @@ use crate::auth::{self, password};
 use crate::definition::{self, Change, Definition};
 use crate::exchange;
 use crate::name::{ExchangeName, QueueName, UserName, VhostName};
-use crate::queue::{NewQueue, Queue};
-use crate::store::{LiveSets, Recovered, RecoveredQueue, Store};
+use crate::queue::{AllQueues, Memory, NewQueue, Pager, Queue, Services};
+use crate::store::{Queues, Recovered, RecoveredQueue, Store};
 use crate::time;
 use dashmap::DashMap;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tracing::warn;
@@ -28,6 +28,8 @@ pub struct Defaults {
     pub tags: Vec<String>,
     pub vhost: VhostName,
     pub permissions: definition::Permissions,
+    /// What messages may take of memory together, in bytes.
+    pub message_memory_bytes: u64,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
 }
@@ -40,6 +42,8 @@ pub enum StartError {
     Random(#[from] getrandom::Error),
     #[error("{0}")]
     Backend(String),
+    #[error("no thread can be made: {0}")]
+    Thread(std::io::Error),
 }
 
 impl Broker {
@@ -60,6 +64,13 @@ impl Broker {
         };
         let authenticator = auth::Chain::new(&["internal"], &context)
             .map_err(|error| StartError::Backend(error.to_string()))?;
+        let memory = Arc::new(if store.can_page() {
+            Memory::new(defaults.message_memory_bytes)
+        } else {
+            Memory::unlimited()
+        });
+        let pager = Arc::new(Pager::start(&store, &memory).map_err(StartError::Thread)?);
+        let services = Services { store: store.clone(), deadlines: Arc::default(), memory, pager };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
             cluster_name: defaults.cluster_name.clone(),
@@ -75,7 +86,8 @@ impl Broker {
             queues: DashMap::new(),
             consumers: DashMap::new(),
             replies: DashMap::new(),
-            deadlines: Arc::default(),
+            deadlines: Arc::clone(&services.deadlines),
+            services,
             next_queue_id: AtomicU64::new(next_queue_id.0.max(1)),
             next_consumer_id: AtomicU64::new(1),
             next_connection_id: AtomicU64::new(1),
@@ -85,13 +97,15 @@ impl Broker {
         if is_empty {
             broker.begin(&defaults)?;
         }
-        let live_sets: Arc<dyn LiveSets> = Arc::clone(&broker) as Arc<dyn LiveSets>;
-        broker.store.set_live_sets(Arc::downgrade(&live_sets));
+        let queues: Arc<dyn Queues> = Arc::clone(&broker) as Arc<dyn Queues>;
+        broker.store.set_queues(Arc::downgrade(&queues));
+        let queues: Arc<dyn AllQueues> = Arc::clone(&broker) as Arc<dyn AllQueues>;
+        broker.services.pager.set_queues(Arc::downgrade(&queues));
         Ok(broker)
     }
 
     /// Builds the topology of recovered definitions: vhosts, then what is in them, then bindings.
-    fn load(&self, definitions: Vec<Definition>, mut queues: HashMap<crate::name::QueueId, RecoveredQueue>) {
+    fn load(&self, definitions: Vec<Definition>, mut queues: BTreeMap<crate::name::QueueId, RecoveredQueue>) {
         let mut bindings = Vec::new();
         let mut later = Vec::new();
         for definition in definitions {
@@ -138,8 +152,8 @@ impl Broker {
     ) {
         let Some(home) = self.vhost(&vhost) else { return };
         let id = definition.id;
-        let (store, deadlines) = (self.store.clone(), Arc::clone(&self.deadlines));
-        let new = NewQueue { vhost, name: name.clone(), definition, owner: None, store, deadlines };
+        let services = self.services.clone();
+        let new = NewQueue { vhost, name: name.clone(), definition, owner: None, services };
         let queue = Queue::new(new, recovered);
         home.topology_mut().queues.insert(name, Arc::clone(&queue));
         self.queues.insert(id, queue);

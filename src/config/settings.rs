@@ -275,6 +275,14 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "message_memory_limit",
+        default: "128MiB",
+        unit: "bytes",
+        doc: "What messages may take of memory together. Beyond it those that wait are on disk only, and are read back before their turn.",
+        set: |config, _, text| value::bytes(text).map(|bytes| config.message_memory_limit_bytes = bytes),
+        ..PLAIN
+    },
+    Setting {
         key: "log.level",
         aliases: &["log.console.level"],
         default: "info",
@@ -364,6 +372,7 @@ pub(super) fn blank() -> Config {
         memory_high_watermark_relative: 0.0,
         memory_high_watermark_absolute: None,
         disk_free_limit_bytes: 0,
+        message_memory_limit_bytes: 0,
         memory_monitor_interval: Duration::ZERO,
         log_level: LogLevel::Info,
         cluster_name: None,

@@ -88,6 +88,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         vm_memory_high_watermark.absolute = 2GB
         memory_monitor_interval = 100
         disk_free_limit.absolute = 1GiB
+        message_memory_limit = 64MiB
         log.console.level = debug
         cluster_name = warren@home # of rabbits
     ";
@@ -117,6 +118,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             memory_high_watermark_relative: 0.4,
             memory_high_watermark_absolute: Some(2_000_000_000),
             disk_free_limit_bytes: 1 << 30,
+            message_memory_limit_bytes: 64 << 20,
             memory_monitor_interval: Duration::from_millis(100),
             log_level: LogLevel::Debug,
             cluster_name: Some("warren@home".into()),

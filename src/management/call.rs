@@ -95,8 +95,12 @@ impl Call {
     /// # Errors
     /// 503 when it never may.
     pub(super) fn settled<T>(&self, durable: Durable<T>) -> Result<T, Error> {
-        // Route functions run on blocking threads, where waiting is allowed.
-        Ok(self.runtime.block_on(self.node.broker.settled(durable))?)
+        Ok(self.wait(self.node.broker.settled(durable))?)
+    }
+
+    /// Waits for an operation. Route functions run on blocking threads, where waiting is allowed.
+    pub(super) fn wait<T>(&self, operation: impl Future<Output = T>) -> T {
+        self.runtime.block_on(operation)
     }
 
     /// Waits until the journal is on disk up to there.

@@ -35,6 +35,7 @@ impl Api {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (store, recovered) = store::memory::open();
         let defaults = Defaults {
+            message_memory_bytes: 0,
             node: "warren@test".into(),
             cluster_name: "warren@test".into(),
             user: "guest".into(),

@@ -1,22 +1,31 @@
 //! The classic queue: the queue machine behind a lock, with the journal for what is durable.
 //!
 //! Whoever holds the lock applies a command and carries out its effects: journal, then outboxes. Lock order: topology →
-//! queue → outbox; never two queues at once. Nothing here waits for the disk.
+//! queue → outbox; never two queues at once. Nothing here waits for the disk: what has to be read is the pager's work.
 
+mod effects;
+mod figures;
+
+pub use figures::{Counters, Figures};
+
+use super::Services;
 use super::arguments::Settings;
-use super::deadlines::Deadlines;
-use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
+use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, Load, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::definition;
-use crate::event::{Delivery, Event, Source};
+use crate::event::Event;
 use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
-use crate::outbox::{Outbox, Room, Wakes};
-use crate::store::{LiveSet, RecoveredQueue, Settled, Store};
+use crate::outbox::{Outbox, Wakes};
+use crate::store::index::{IndexEntry, PageSummary, QueueImage};
+use crate::store::record::{Origin, Range};
+use crate::store::{Appended, Record, RecoveredQueue, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
+use tokio::sync::Notify;
 
 /// The type's name.
 pub const NAME: &str = "classic";
@@ -35,31 +44,6 @@ pub struct Subscription {
     pub arguments: Table,
 }
 
-/// What a queue has done since the node started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Counters {
-    pub published: u64,
-    pub delivered: u64,
-    pub delivered_no_ack: u64,
-    pub redelivered: u64,
-    pub got: u64,
-    pub got_no_ack: u64,
-    pub acked: u64,
-}
-
-/// What a queue holds now, for people and for `declare-ok`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Figures {
-    pub ready: usize,
-    pub unacked: usize,
-    pub ready_bytes: u64,
-    pub unacked_bytes: u64,
-    pub consumers: usize,
-    pub counters: Counters,
-}
-
 /// A message taken from a queue.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -71,6 +55,17 @@ pub struct Taken {
     pub ready_left: usize,
 }
 
+/// The answer to a `get`.
+#[derive(Clone, Debug)]
+pub enum Get {
+    /// The first ready message.
+    Message(Taken),
+    /// There is none.
+    Empty,
+    /// It has to be read first: wait with [`Queue::loaded`] and ask again.
+    Later,
+}
+
 #[derive(Debug)]
 struct Inner {
     state: State,
@@ -78,9 +73,19 @@ struct Inner {
     subscriptions: Vec<Option<Subscription>>,
     /// Effects of the command at hand; empty between commands.
     effects: Vec<Effect>,
+    /// What the command at hand has led to and must be written down.
     settled: Vec<Settled>,
+    settled_ranges: Vec<Range>,
+    delivered: Vec<Sequence>,
+    returned: Vec<Sequence>,
+    /// Pages whose messages are gone.
+    settled_pages: Vec<PageSummary>,
     /// Settled by the command at hand, but not to be journaled: they stand in a transaction's group.
     written: BTreeSet<Sequence>,
+    /// Its record says that it was delivered.
+    noted: Option<Sequence>,
+    /// What the node's memory was last told.
+    reported_bytes: u64,
     counters: Counters,
     is_deleted: bool,
     /// Whether the last checkpoint no longer says what the queue holds.
@@ -96,7 +101,13 @@ impl Default for Inner {
             subscriptions: Vec::new(),
             effects: Vec::new(),
             settled: Vec::new(),
+            settled_ranges: Vec::new(),
+            delivered: Vec::new(),
+            returned: Vec::new(),
+            settled_pages: Vec::new(),
             written: BTreeSet::new(),
+            noted: None,
+            reported_bytes: 0,
             counters: Counters::default(),
             is_deleted: false,
             is_changed: false,
@@ -109,6 +120,7 @@ impl Default for Inner {
 #[derive(Debug, Default)]
 struct Outcome {
     taken: Option<Taken>,
+    is_later: bool,
     is_unused: bool,
 }
 
@@ -124,9 +136,11 @@ pub struct Queue {
     /// The connection an exclusive queue belongs to.
     pub owner: Option<crate::name::ConnectionId>,
     message_ttl_ms: Option<u64>,
-    store: Store,
-    deadlines: Arc<Deadlines>,
+    services: Services,
     weak: Weak<Queue>,
+    /// What the node's memory was last told, to be read without the lock.
+    reported_bytes: AtomicU64,
+    loaded: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -138,27 +152,45 @@ pub struct NewQueue {
     pub name: QueueName,
     pub definition: definition::Queue,
     pub owner: Option<crate::name::ConnectionId>,
-    pub store: Store,
-    pub deadlines: Arc<Deadlines>,
+    pub services: Services,
 }
 
 /// When a message expires in a queue with that time to live: the shorter of the queue's and its own counts.
 fn expiry(message_ttl_ms: Option<u64>, message: &Message) -> Millis {
     let own = message.time_to_live_ms();
-    let ttl = own.into_iter().chain(message_ttl_ms).min();
-    ttl.map_or(NEVER, |ttl| Millis(message.received_at.0.saturating_add(ttl)))
+    after(message.received_at, own.into_iter().chain(message_ttl_ms).min())
+}
+
+fn after(start: Millis, ttl_ms: Option<u64>) -> Millis {
+    ttl_ms.map_or(NEVER, |ttl| Millis(start.0.saturating_add(ttl)))
+}
+
+fn settled(entry: IndexEntry) -> Settled {
+    let IndexEntry { sequence, position, record_bytes, is_durable, .. } = entry;
+    Settled { sequence, position, record_bytes, is_durable }
 }
 
 impl Inner {
     /// The time, where somebody wants to know: most queues have no deadlines, and the clock costs.
     fn now_for(&self, command: &Command<'_>) -> Millis {
-        let expires = |entry: &Entry| entry.expires_at != NEVER;
+        let expires = |entry: &Entry| entry.index.expires_at != NEVER;
         let is_asked = match command {
             Command::Enqueue(entry) => expires(entry),
-            Command::Requeue(_) | Command::Expire => true,
+            Command::Requeue(_) | Command::Expire | Command::PageLoaded { .. } => true,
             _ => false,
         };
         if is_asked || self.state.next_deadline().is_some() { time::unix_ms() } else { Millis::default() }
+    }
+
+    /// The message is gone: that is to be written down, unless it is already.
+    fn settle(&mut self, entry: IndexEntry) {
+        // A message that was delivered and settled by one command need not be noted as delivered.
+        if self.delivered.last() == Some(&entry.sequence) {
+            self.delivered.pop();
+        }
+        if entry.position.is_some() && !self.written.contains(&entry.sequence) {
+            self.settled.push(settled(entry));
+        }
     }
 
     fn count_acks(&mut self, count: usize) {
@@ -170,31 +202,31 @@ impl Inner {
 impl Queue {
     /// A queue with what recovery found for it; empty when new.
     pub fn new(new: NewQueue, recovered: RecoveredQueue) -> Arc<Self> {
-        let definition = &new.definition;
+        let NewQueue { vhost, name, definition, owner, services } = new;
         let Settings { shape, message_ttl_ms } = Settings::of(&definition.arguments);
-        let entries = recovered.messages.into_iter().map(|(sequence, position, message)| Entry {
-            sequence,
-            position,
-            // Nobody wrote down whether it was delivered: as RabbitMQ after a crash, rather a flag too many.
-            redelivered: true,
-            expires_at: expiry(message_ttl_ms, &message),
-            message,
-        });
-        let state = State::recovered(shape, recovered.next_sequence, entries);
-        let inner = Mutex::new(Inner { state, is_changed: true, ..Inner::default() });
-        let NewQueue { vhost, name, definition, owner, store, deadlines, .. } = new;
+        let RecoveredQueue { mut image, replayed, is_stored } = recovered;
+        image.entries.extend(replayed.into_iter().map(|(mut entry, received_at)| {
+            entry.expires_at = entry.expires_at.min(after(received_at, message_ttl_ms));
+            entry
+        }));
+        let state = State::recovered(shape, image);
+        let inner = Mutex::new(Inner { state, is_changed: !is_stored, ..Inner::default() });
         let queue = Arc::new_cyclic(|weak| Self {
             vhost,
             name,
             definition,
             owner,
             message_ttl_ms,
-            store,
-            deadlines,
+            services,
             weak: weak.clone(),
+            reported_bytes: AtomicU64::new(0),
+            loaded: Notify::new(),
             inner,
         });
-        queue.mind_deadline(&mut queue.inner.lock());
+        let mut inner = queue.inner.lock();
+        queue.carry_out(&mut inner, &mut Wakes::default());
+        queue.mind_deadline(&mut inner);
+        drop(inner);
         queue
     }
 
@@ -217,7 +249,7 @@ impl Queue {
     fn mind_deadline(&self, inner: &mut Inner) {
         if let Some(next) = inner.state.next_deadline().filter(|next| *next < inner.woken_at) {
             inner.woken_at = next;
-            self.deadlines.add(next, self);
+            self.services.deadlines.add(next, self);
         }
     }
 
@@ -226,20 +258,29 @@ impl Queue {
         self.definition.durable
     }
 
-    /// Enqueues a message that reached this queue alone. Returns where its record ends, if it has one.
+    /// Enqueues a message that reached this queue alone. Returns where its record ends, if it has one that matters.
     pub fn publish(&self, message: &Arc<Message>, wakes: &mut Wakes) -> Option<Position> {
         let mut inner = self.inner.lock();
         if inner.is_deleted {
             return None;
         }
+        self.mind_memory(&mut inner);
         let sequence = inner.state.take_sequence();
-        let (mut position, mut end) = (Position::NONE, None);
-        if self.definition.durable && message.is_persistent {
-            let appended = self.store.append_publish(message, &[(self.definition.id, sequence)]);
-            (position, end) = (appended.position, Some(appended.end));
+        let target = [(self.definition.id, sequence)];
+        let is_durable = self.definition.durable && message.is_persistent;
+        let mut appended = None;
+        if is_durable {
+            let is_delivered = inner.state.would_deliver();
+            let origin = Origin { is_delivered, ..Origin::default() };
+            appended = Some(self.services.store.append_publish(message, &target, origin));
+            inner.noted = is_delivered.then_some(sequence);
+        } else if inner.state.would_park() {
+            let origin = Origin { is_transient: true, ..Origin::default() };
+            appended = Some(self.services.store.append_publish(message, &target, origin));
         }
-        self.enqueue(&mut inner, sequence, position, message, wakes);
-        end
+        self.enqueue(&mut inner, sequence, appended, is_durable, message, wakes);
+        inner.noted = None;
+        appended.filter(|_| is_durable).map(|appended| appended.end)
     }
 
     /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] must follow.
@@ -249,36 +290,47 @@ impl Queue {
         (!inner.is_deleted).then(|| inner.state.reserve())
     }
 
-    /// Enqueues a message at its reserved place, now that its record stands at `position`.
+    /// Enqueues a message at its reserved place, with the record that was appended for it, if it has one.
     pub fn enqueue_reserved(
         &self,
         sequence: Sequence,
-        position: Position,
+        appended: Option<Appended>,
         message: &Arc<Message>,
         wakes: &mut Wakes,
     ) {
         let mut inner = self.inner.lock();
         if inner.is_deleted {
             drop(inner);
-            if position.is_some() {
-                self.store.release(&[position]);
+            if let Some(appended) = appended {
+                self.services.store.release(&[(appended.position, appended.record_bytes)]);
             }
             return;
         }
-        self.enqueue(&mut inner, sequence, position, message, wakes);
+        self.mind_memory(&mut inner);
+        self.enqueue(&mut inner, sequence, appended, appended.is_some(), message, wakes);
     }
 
     fn enqueue(
         &self,
         inner: &mut Inner,
         sequence: Sequence,
-        position: Position,
+        appended: Option<Appended>,
+        is_durable: bool,
         message: &Arc<Message>,
         wakes: &mut Wakes,
     ) {
-        let expires_at = expiry(self.message_ttl_ms, message);
-        let message = Arc::clone(message);
-        let entry = Entry { sequence, position, redelivered: false, expires_at, message };
+        let index = IndexEntry {
+            sequence,
+            position: appended.map_or(Position::NONE, |appended| appended.position),
+            expires_at: expiry(self.message_ttl_ms, message),
+            body_bytes: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
+            record_bytes: appended.map_or(0, |appended| appended.record_bytes),
+            returns: 0,
+            priority: message.priority,
+            is_delivered: false,
+            is_durable,
+        };
+        let entry = Entry { index, message: Some(Arc::clone(message)) };
         inner.counters.published += 1;
         inner.is_changed = true;
         self.run(inner, Command::Enqueue(entry), wakes);
@@ -332,15 +384,55 @@ impl Queue {
     }
 
     /// Takes the first ready message.
-    pub fn get(&self, acknowledges: bool, wakes: &mut Wakes) -> Option<Taken> {
+    pub fn get(&self, acknowledges: bool, wakes: &mut Wakes) -> Get {
         let mut inner = self.inner.lock();
-        let taken = self.run(&mut inner, Command::Get { acknowledges }, wakes).taken;
-        if taken.is_some() {
+        let outcome = self.run(&mut inner, Command::Get { acknowledges }, wakes);
+        let Some(taken) = outcome.taken else {
+            return if outcome.is_later { Get::Later } else { Get::Empty };
+        };
+        inner.is_changed = true;
+        let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
+        *count += 1;
+        Get::Message(taken)
+    }
+
+    /// Is notified whenever something was read for the queue. Begin to listen before you ask it.
+    pub fn loaded(&self) -> &Notify {
+        &self.loaded
+    }
+
+    /// The pager's answer to what the queue asked for.
+    pub(super) fn answer(&self, command: Command<'_>, wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        if !inner.is_deleted {
             inner.is_changed = true;
-            let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
-            *count += 1;
+            self.run(&mut inner, command, wakes);
         }
-        taken
+        drop(inner);
+        self.loaded.notify_waiters();
+    }
+
+    /// Takes messages out of memory, in slices, until so many bytes are free or nothing more can go.
+    pub(super) fn evict(&self, bytes: u64, wakes: &mut Wakes) {
+        let mut left = bytes;
+        while left > 0 {
+            let mut inner = self.inner.lock();
+            if inner.is_deleted {
+                return;
+            }
+            let before = inner.state.memory_bytes();
+            self.run(&mut inner, Command::Evict { bytes: left }, wakes);
+            let freed = before.saturating_sub(inner.state.memory_bytes());
+            if freed == 0 {
+                return;
+            }
+            left = left.saturating_sub(freed);
+        }
+    }
+
+    /// What the node's memory was last told.
+    pub(super) fn reported_bytes(&self) -> u64 {
+        self.reported_bytes.load(Relaxed)
     }
 
     /// Settles unacked messages for good.
@@ -355,10 +447,9 @@ impl Queue {
     pub fn ack_for_transaction(&self, sequences: &[Sequence], wakes: &mut Wakes) -> Vec<Settled> {
         let mut inner = self.inner.lock();
         inner.count_acks(sequences.len());
-        let record = |sequence: &Sequence| Some((*sequence, inner.state.unacked_position(*sequence)?));
-        let records: Vec<Settled> =
-            sequences.iter().filter_map(record).filter(|(_, position)| position.is_some()).collect();
-        inner.written = records.iter().map(|(sequence, _)| *sequence).collect();
+        let entries = sequences.iter().filter_map(|sequence| inner.state.unacked_entry(*sequence));
+        let records: Vec<Settled> = entries.filter(|entry| entry.is_durable).map(settled).collect();
+        inner.written = records.iter().map(|settled| settled.sequence).collect();
         self.run(&mut inner, Command::Ack(sequences), wakes);
         inner.written.clear();
         records
@@ -367,6 +458,7 @@ impl Queue {
     /// Returns unacked messages to their places.
     pub fn requeue(&self, sequences: &[Sequence], wakes: &mut Wakes) {
         let mut inner = self.inner.lock();
+        inner.is_changed = true;
         self.run(&mut inner, Command::Requeue(sequences), wakes);
     }
 
@@ -406,10 +498,18 @@ impl Queue {
             subscription.outbox.push(event);
             wakes.add(&subscription.outbox);
         }
-        let state = std::mem::take(&mut inner.state);
+        let mut state = std::mem::take(&mut inner.state);
+        self.services.memory.report(&mut inner.reported_bytes, 0);
         drop(inner);
         state.give_back_credit();
-        self.store.release(&state.positions());
+        let (entries, pages) = state.take_all();
+        let stored = entries.iter().filter(|entry| entry.position.is_some());
+        let records: Vec<_> = stored.map(|entry| (entry.position, entry.record_bytes)).collect();
+        self.services.store.release(&records);
+        if !pages.is_empty() {
+            self.services.pager.release(self.definition.id, pages);
+        }
+        self.loaded.notify_waiters();
         Ok((figures, subscriptions))
     }
 
@@ -425,6 +525,8 @@ impl Queue {
             unacked: inner.state.unacked_count(),
             ready_bytes,
             unacked_bytes,
+            paged: inner.state.paged_count(),
+            memory_bytes: inner.state.memory_bytes(),
             consumers: inner.state.consumer_count(),
             counters: inner.counters,
         }
@@ -436,142 +538,105 @@ impl Queue {
     }
 
     /// What a checkpoint is to keep, if it changed since it was last asked.
-    pub fn take_live_set(&self) -> Option<LiveSet> {
+    pub fn take_image(&self) -> Option<QueueImage> {
         let mut inner = self.inner.lock();
         if inner.is_deleted || !std::mem::take(&mut inner.is_changed) {
             return None;
         }
-        let next_sequence = inner.state.next_sequence();
-        Some(LiveSet {
-            queue: self.definition.id,
-            next_sequence,
-            live: inner.state.live().into_iter().collect(),
-        })
+        let Inner { state, effects, .. } = &mut *inner;
+        let image = state.image(effects);
+        self.carry_out(&mut inner, &mut Wakes::default());
+        Some(image)
     }
 
-    fn run(&self, inner: &mut Inner, command: Command<'_>, wakes: &mut Wakes) -> Outcome {
-        debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
-        let now = inner.now_for(&command);
-        let Inner { state, effects, .. } = inner;
-        state.apply(now, command, effects);
-        let outcome = self.carry_out(inner, wakes);
-        self.mind_deadline(inner);
-        outcome
-    }
-
-    /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
-    fn carry_out(&self, inner: &mut Inner, wakes: &mut Wakes) -> Outcome {
-        let mut outcome = Outcome::default();
+    /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
+    pub fn records_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
         loop {
-            let mut effects = std::mem::take(&mut inner.effects);
-            for effect in effects.drain(..) {
-                self.carry_out_one(inner, effect, &mut outcome, wakes);
-            }
-            inner.effects = effects;
-            if !inner.state.has_more() {
-                break;
-            }
-            let Inner { state, effects, .. } = inner;
-            state.apply(Millis::default(), Command::Continue, effects);
-            if inner.effects.is_empty() {
-                break;
-            }
-        }
-        if !inner.settled.is_empty() {
-            self.store.append_settle(self.definition.id, &inner.settled);
-            inner.settled.clear();
-        }
-        outcome
-    }
-
-    fn carry_out_one(&self, inner: &mut Inner, effect: Effect, outcome: &mut Outcome, wakes: &mut Wakes) {
-        match effect {
-            Effect::Deliver { consumer, sequence, redelivered, message } => {
-                self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
-            }
-            Effect::Settled(sequence, position) | Effect::Expired(sequence, position) => {
-                if position.is_some() && !inner.written.contains(&sequence) {
-                    inner.settled.push((sequence, position));
+            let (entries, pages) = self.inner.lock().state.records_between(from, to);
+            let mut is_any = false;
+            for page in pages {
+                let Load::Page { level, first, image } = page else { continue };
+                match self.services.store.read_image(self.definition.id, image) {
+                    Ok(entries) => {
+                        is_any = true;
+                        let command = Command::PageLoaded { level, first, image, entries };
+                        self.answer(command, &mut Wakes::default());
+                    }
+                    Err(error) => tracing::warn!(queue = %self.name, %error, "a page cannot be read"),
                 }
             }
-            Effect::Got { sequence, redelivered, message } => {
-                inner.counters.redelivered += u64::from(redelivered);
-                let ready_left = inner.state.ready_count();
-                outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
+            if !is_any {
+                return entries;
             }
-            // `subscribe` has looked for it already.
-            Effect::Subscribed(_) => {}
-            Effect::Unused => outcome.is_unused = true,
         }
     }
 
-    fn deliver(
-        &self,
-        inner: &mut Inner,
-        key: ConsumerKey,
-        (sequence, redelivered, message): (Sequence, bool, Arc<Message>),
-        wakes: &mut Wakes,
-    ) {
-        let Some(subscription) = inner.subscriptions.get(key.0).and_then(Option::as_ref) else { return };
-        let delivery = Delivery {
-            channel: subscription.channel,
-            consumer: subscription.id,
-            source: Some(Source { queue: self.definition.id, sequence }),
-            redelivered,
-            message,
-        };
-        let count = if subscription.acknowledges {
-            &mut inner.counters.delivered
-        } else {
-            &mut inner.counters.delivered_no_ack
-        };
-        *count += 1;
-        inner.counters.redelivered += u64::from(redelivered);
-        wakes.add(&subscription.outbox);
-        if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
-            // Blocking a consumer has no effects of its own.
-            let id = subscription.id;
-            inner.state.apply(Millis::default(), Command::Block(key, id), &mut Vec::new());
+    /// A message's record moved in the journal. False if the message is gone or has another record.
+    pub fn relocate(&self, sequence: Sequence, from: Position, to: Record) -> bool {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        !inner.is_deleted && inner.state.relocate(sequence, from, to)
+    }
+
+    /// Pages that were read for [`Queue::records_between`] may leave memory again.
+    pub fn tidy(&self) {
+        let mut inner = self.inner.lock();
+        if !inner.is_deleted {
+            self.run(&mut inner, Command::Evict { bytes: 0 }, &mut Wakes::default());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Memory, Pager};
     use super::*;
-    use crate::arguments::Value;
     use crate::message::Properties;
     use crate::name::QueueId;
     use crate::store;
 
     /// A durable queue with this time to live and one recovered message, published at `received_at`.
-    fn recovered(ttl_ms: i64, received_at: Millis) -> Arc<Queue> {
-        let mut arguments = Table::default();
-        arguments.insert("x-message-ttl".into(), Value::LongLongInt(ttl_ms));
+    fn recovered(expires_at: Millis) -> Arc<Queue> {
         let definition = definition::Queue {
             id: QueueId(1),
             kind: NAME.into(),
             durable: true,
             auto_delete: false,
             exclusive: false,
-            arguments,
+            arguments: Table::default(),
         };
-        let message = Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]).at(received_at);
-        let messages = vec![(Sequence(1), Position::NONE, Arc::new(message))];
         let (store, _) = store::memory::open();
+        let memory = Arc::new(Memory::unlimited());
+        let pager = Arc::new(Pager::start(&store, &memory).unwrap());
+        let services = Services { store, deadlines: Arc::default(), memory, pager };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
-        let new = NewQueue { vhost, name, definition, owner: None, store, deadlines: Arc::default() };
-        Queue::new(new, RecoveredQueue { next_sequence: Sequence(2), messages })
+        let queue = Queue::new(
+            NewQueue { vhost, name, definition, owner: None, services },
+            RecoveredQueue::default(),
+        );
+        let message = Arc::new(Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]));
+        let index = IndexEntry {
+            sequence: Sequence(1),
+            position: Position::NONE,
+            expires_at,
+            body_bytes: 1,
+            record_bytes: 0,
+            returns: 0,
+            priority: 0,
+            is_delivered: false,
+            is_durable: false,
+        };
+        let entry = Entry { index, message: Some(message) };
+        queue.inner.lock().state.apply(Millis::default(), Command::Enqueue(entry), &mut Vec::new());
+        queue
     }
 
     #[test]
-    fn time_to_live_counts_from_the_publish_also_after_a_restart() {
-        const HOUR_MS: i64 = 3_600_000;
-        let now = time::unix_ms();
-        let two_hours_ago = Millis(now.0 - 2 * HOUR_MS as u64);
+    fn what_is_due_is_not_handed_out() {
+        const HOUR_MS: u64 = 3_600_000;
+        let now = time::unix_ms().0;
         let mut wakes = Wakes::default();
-        assert!(recovered(HOUR_MS, two_hours_ago).get(true, &mut wakes).is_none());
-        let taken = recovered(3 * HOUR_MS, two_hours_ago).get(true, &mut wakes);
-        assert!(taken.is_some_and(|taken| taken.redelivered));
+        assert!(matches!(recovered(Millis(now - HOUR_MS)).get(true, &mut wakes), Get::Empty));
+        assert!(matches!(recovered(Millis(now + HOUR_MS)).get(true, &mut wakes), Get::Message(_)));
     }
 }

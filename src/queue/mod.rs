@@ -5,10 +5,27 @@
 pub mod arguments;
 pub mod classic;
 pub mod deadlines;
+pub mod memory;
+pub mod pager;
 pub mod state;
 
 pub use classic::{NewQueue, Queue, Subscription};
 pub use deadlines::Deadlines;
+pub use memory::Memory;
+pub use pager::{AllQueues, Pager};
+
+use crate::store::Store;
+use std::sync::Arc;
+
+/// What all queues of a node share.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Services {
+    pub store: Store,
+    pub deadlines: Arc<Deadlines>,
+    pub memory: Arc<Memory>,
+    pub pager: Arc<Pager>,
+}
 
 /// The queue types a client may name in `x-queue-type`.
 pub const TYPES: &[&str] = &[classic::NAME];

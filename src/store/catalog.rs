@@ -1,5 +1,5 @@
-//! What the metadata store holds: definitions, each queue's live set as of the last checkpoint, and that checkpoint's
-//! place in the journal.
+//! What the metadata store holds: definitions, each queue's index and live set as of the last checkpoint, and that
+//! checkpoint's place in the journal.
 //!
 //! | key | value |
 //! |---|---|
@@ -7,15 +7,20 @@
 //! | `m/checkpoint` | [`Mark`] as JSON |
 //! | `d`, the kind's place, the definition's [`Key`] as JSON | the [`Definition`] as JSON |
 //! | `q`, queue id (8 bytes, big endian), chunk (4 bytes) | next sequence (varint) and [`Ranges`], in chunks |
+//! | `i`, queue id (8 bytes, big endian), chunk (4 bytes) | the queue's [`QueueImage`], in chunks |
+//! | `p`, queue id, image (8 bytes each, big endian) | a page of the queue's index: see [`images`](super::images) |
 //!
-//! One value per queue is overwritten again and again: sled 0.34 grows without end under a stream of new keys.
+//! Few values per queue are overwritten again and again: sled 0.34 grows without end under a stream of new keys. The live
+//! set is what the index amounts to; it is also in a snapshot, and with it the journal says everything.
 
-use super::metadata::{Batch, MemoryMetadata, Metadata};
-use super::{Error, LiveSet, Ranges, record};
+use super::index::QueueImage;
+use super::metadata::{Batch, Metadata, Replaceable};
+use super::{Error, Ranges, record};
 use crate::definition::{Change, Definition, Key};
 use crate::name::{QueueId, Sequence};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 const SCHEMA_KEY: &[u8] = b"m/schema";
 const SCHEMA: &str = "1";
@@ -24,6 +29,8 @@ const MARK_KEY: &[u8] = b"m/checkpoint";
 pub(super) const DEFINITIONS: &[u8] = b"d";
 /// All live sets' keys start so.
 pub(super) const LIVE_SETS: &[u8] = b"q";
+/// All queue images' keys start so.
+const QUEUE_IMAGES: &[u8] = b"i";
 /// sled keeps larger values in files of their own, which it does not sync.
 const CHUNK_BYTES: usize = 32 << 10;
 
@@ -34,6 +41,9 @@ pub(super) struct Mark {
     pub(super) position: u64,
     /// Above every queue's id so far.
     pub(super) next_queue_id: u64,
+    /// Whether the index was written, too; the first Warren had none.
+    #[serde(default)]
+    pub(super) has_index: bool,
 }
 
 /// A queue's live set without its id.
@@ -49,15 +59,46 @@ pub(super) struct Contents {
     pub(super) mark: Mark,
     /// By the catalog's key, which sorts vhosts before what is in them, and exchanges and queues before bindings.
     pub(super) definitions: BTreeMap<Vec<u8>, Definition>,
-    pub(super) live: HashMap<QueueId, Live>,
+    /// What the last checkpoint knew of each queue.
+    pub(super) queues: Known,
 }
+
+/// What a checkpoint knew of queues.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Everything.
+    Index(HashMap<QueueId, QueueImage>),
+    /// What was alive; the journal has the rest.
+    LiveSets(HashMap<QueueId, Live>),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known::LiveSets(HashMap::new())
+    }
+}
+
+impl Known {
+    /// The queues' ids.
+    pub(super) fn ids(&self) -> Vec<QueueId> {
+        match self {
+            Known::Index(images) => images.keys().copied().collect(),
+            Known::LiveSets(live) => live.keys().copied().collect(),
+        }
+    }
+}
+
+/// The chunks of all values of a kind: by queue their number and their bytes together.
+type Chunks = HashMap<QueueId, (u32, Vec<u8>)>;
 
 /// The metadata store with the meaning of its keys. Its one writer is the checkpointer.
 #[derive(Debug)]
 pub(super) struct Catalog {
-    pub(super) metadata: Box<dyn Metadata>,
+    pub(super) metadata: Arc<Replaceable>,
     /// The queues that are defined.
     queues: HashSet<QueueId>,
+    /// How many chunks there are of each queue's live set and image.
+    chunk_counts: HashMap<QueueId, [u32; 2]>,
     /// Whether definitions changed since this was last taken.
     pub(super) is_changed: bool,
     /// Changes made and not yet durable here.
@@ -81,8 +122,11 @@ pub(super) fn definition_key(key: &Key) -> Vec<u8> {
     bytes
 }
 
-fn live_key(queue: QueueId) -> Vec<u8> {
-    [LIVE_SETS, &queue.0.to_be_bytes()].concat()
+/// What a queue has in chunks, in the order of `chunk_counts`.
+const CHUNKED: [&[u8]; 2] = [LIVE_SETS, QUEUE_IMAGES];
+
+fn chunk_key(prefix: &[u8], queue: QueueId, chunk: u32) -> Vec<u8> {
+    [prefix, &queue.0.to_be_bytes(), &chunk.to_be_bytes()].concat()
 }
 
 fn damaged(what: &str) -> Error {
@@ -105,10 +149,24 @@ pub(super) fn apply_changes(definitions: &mut BTreeMap<Vec<u8>, Definition>, cha
     }
 }
 
+impl Drop for Catalog {
+    /// Others may hold on to the metadata store, but its folder is given back now.
+    fn drop(&mut self) {
+        self.metadata.close();
+    }
+}
+
 impl Catalog {
     /// Over a metadata store that may be empty.
     pub(super) fn new(metadata: Box<dyn Metadata>) -> Self {
-        Self { metadata, queues: HashSet::new(), is_changed: false, unsynced: Vec::new(), has_failed: false }
+        Self {
+            metadata: Arc::new(Replaceable::new(metadata)),
+            queues: HashSet::new(),
+            chunk_counts: HashMap::new(),
+            is_changed: false,
+            unsynced: Vec::new(),
+            has_failed: false,
+        }
     }
 
     /// Reads everything.
@@ -132,34 +190,44 @@ impl Catalog {
             contents.definitions.insert(key.to_vec(), decode_definition(value)?);
             Ok(())
         })?;
-        contents.live = self.load_live()?;
+        let [live, images] = [self.load_chunks(LIVE_SETS)?, self.load_chunks(QUEUE_IMAGES)?];
+        for (at, chunks) in [&live, &images].into_iter().enumerate() {
+            for (id, (count, _)) in chunks {
+                self.chunk_counts.entry(*id).or_default()[at] = *count;
+            }
+        }
+        contents.queues = if contents.mark.has_index {
+            Known::Index(decode(images, QueueImage::decode, "queue image")?)
+        } else {
+            Known::LiveSets(decode(live, |_, bytes| decode_live(bytes), "live set")?)
+        };
         self.queues = defined_queues(&contents.definitions);
         Ok(contents)
     }
 
-    fn load_live(&self) -> Result<HashMap<QueueId, Live>, Error> {
-        let mut chunks: HashMap<QueueId, (u32, Vec<u8>)> = HashMap::new();
-        self.metadata.visit(LIVE_SETS, &mut |key, value| {
+    /// What was alive in each queue, where the index cannot be used.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and the store's own.
+    pub(super) fn load_live(&self) -> Result<HashMap<QueueId, Live>, Error> {
+        decode(self.load_chunks(LIVE_SETS)?, |_, bytes| decode_live(bytes), "live set")
+    }
+
+    fn load_chunks(&self, prefix: &[u8]) -> Result<Chunks, Error> {
+        let mut chunks = Chunks::new();
+        self.metadata.visit(prefix, &mut |key, value| {
             let key =
                 key[1..].split_first_chunk::<8>().and_then(|(id, chunk)| Some((*id, chunk.try_into().ok()?)));
-            let (id, chunk) = key.ok_or_else(|| damaged("key of a live set"))?;
+            let (id, chunk) = key.ok_or_else(|| damaged("key of a chunk"))?;
             let (next, bytes) = chunks.entry(QueueId(u64::from_be_bytes(id))).or_default();
             if u32::from_be_bytes(chunk) != *next {
-                return Err(damaged("a live set's chunk is missing"));
+                return Err(damaged("a chunk is missing"));
             }
             *next += 1;
             bytes.extend_from_slice(value);
             Ok(())
         })?;
-        let read = |(id, (_, bytes)): (QueueId, (u32, Vec<u8>))| {
-            let mut bytes = bytes.as_slice();
-            let next_sequence = record::read_varint(&mut bytes).map(Sequence);
-            match (next_sequence, Ranges::read(bytes)) {
-                (Some(next_sequence), Some(live)) => Ok((id, Live { next_sequence, live })),
-                _ => Err(damaged("live set")),
-            }
-        };
-        chunks.into_iter().map(read).collect()
+        Ok(chunks)
     }
 
     /// Makes an empty store known as ours.
@@ -206,46 +274,58 @@ impl Catalog {
             batch.insert(key, value.map(record::encode_json));
         }
         for id in queues.iter().filter(|(before, after)| before != after).filter_map(|(before, _)| *before) {
-            self.remove_live(&mut batch, id, 0)?;
+            self.remove_queue(&mut batch, id);
         }
         self.metadata.apply(&batch)?;
         self.is_changed = true;
         for (before, after) in queues {
+            if before != after
+                && let Some(id) = before
+            {
+                self.chunk_counts.remove(&id);
+            }
             before.map(|id| self.queues.remove(&id));
             self.queues.extend(after);
         }
         Ok(())
     }
 
-    /// Opens the store anew with `open` if it failed, and makes the changes again that it may have lost.
+    /// Somebody else's writing failed: the store is opened anew before the next.
+    pub(super) fn has_failed(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Opens the store anew with `open` if it failed, and makes the changes again that it may have lost. True if it did.
     ///
     /// # Errors
     /// Those of opening, and the store's own; then it still counts as failed.
     pub(super) fn restore(
         &mut self,
         open: impl FnOnce() -> Result<Box<dyn Metadata>, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if !self.has_failed {
-            return Ok(());
+            return Ok(false);
         }
-        // Two at a time cannot be open. Nothing is written to this one: it counts as failed.
-        self.metadata = Box::new(MemoryMetadata::default());
-        self.metadata = open()?;
+        self.metadata.replace(open)?;
         let changes = std::mem::take(&mut self.unsynced);
         let made = self.make(&changes);
         self.unsynced = changes;
         self.has_failed = made.is_err();
-        made
+        made.map(|()| true)
     }
 
-    /// Records a checkpoint durably: its mark and the live sets of the queues that changed. Sets of queues that are not
-    /// defined (any more) are passed over.
+    /// Records a checkpoint durably: its mark and what the queues that changed hold. Queues that are not defined (any more)
+    /// are passed over. Pages that the images name are in the store before.
     ///
     /// # Errors
     /// The store's own.
-    pub(super) fn checkpoint(&mut self, mark: Mark, sets: &HashMap<QueueId, LiveSet>) -> Result<(), Error> {
+    pub(super) fn checkpoint(
+        &mut self,
+        mark: Mark,
+        queues: &HashMap<QueueId, QueueImage>,
+    ) -> Result<(), Error> {
         debug_assert!(!self.has_failed, "restored before");
-        let result = self.write_checkpoint(mark, sets);
+        let result = self.write_checkpoint(mark, queues);
         self.has_failed |= result.is_err();
         if result.is_ok() {
             self.unsynced.clear();
@@ -253,49 +333,75 @@ impl Catalog {
         result
     }
 
-    fn write_checkpoint(&mut self, mark: Mark, sets: &HashMap<QueueId, LiveSet>) -> Result<(), Error> {
+    fn write_checkpoint(&mut self, mark: Mark, queues: &HashMap<QueueId, QueueImage>) -> Result<(), Error> {
         let mut batch = Batch::new();
-        for set in sets.values().filter(|set| self.queues.contains(&set.queue)) {
-            let mut bytes = Vec::new();
-            record::write_varint(&mut bytes, set.next_sequence.0);
-            set.live.write(&mut bytes);
-            let mut count = 0u32;
-            for chunk in bytes.chunks(CHUNK_BYTES) {
-                let mut key = live_key(set.queue);
-                key.extend_from_slice(&count.to_be_bytes());
-                batch.insert(key, Some(chunk.to_vec()));
-                count += 1;
+        for (&queue, image) in queues {
+            if !self.queues.contains(&queue) {
+                continue;
             }
-            self.remove_live(&mut batch, set.queue, count)?;
+            let mut live = Vec::new();
+            record::write_varint(&mut live, image.next_sequence.0);
+            image.live().write(&mut live);
+            self.put_chunks(&mut batch, queue, 0, &live);
+            self.put_chunks(&mut batch, queue, 1, &image.encode(queue));
         }
         batch.insert(MARK_KEY.to_vec(), Some(record::encode_json(&mark)));
         self.metadata.apply(&batch)?;
         self.metadata.sync()
     }
 
-    /// Removes the live sets of queues that are not defined.
+    /// Adds a value's chunks, and the removal of those that an earlier, longer one had.
+    fn put_chunks(&mut self, batch: &mut Batch, queue: QueueId, kind: usize, bytes: &[u8]) {
+        let mut count = 0u32;
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            batch.insert(chunk_key(CHUNKED[kind], queue, count), Some(chunk.to_vec()));
+            count += 1;
+        }
+        let known = &mut self.chunk_counts.entry(queue).or_default()[kind];
+        for gone in count..*known {
+            batch.insert(chunk_key(CHUNKED[kind], queue, gone), None);
+        }
+        // Never less than there may be: the batch may fail.
+        *known = count.max(*known);
+    }
+
+    /// Removes what is kept of queues that are not defined.
     ///
     /// # Errors
     /// The store's own.
-    pub(super) fn remove_strangers(&mut self, live: impl Iterator<Item = QueueId>) -> Result<(), Error> {
+    pub(super) fn remove_strangers(&mut self, known: impl Iterator<Item = QueueId>) -> Result<(), Error> {
         let mut batch = Batch::new();
-        for id in live.filter(|id| !self.queues.contains(id)) {
-            self.remove_live(&mut batch, id, 0)?;
+        for id in known.filter(|id| !self.queues.contains(id)).collect::<Vec<_>>() {
+            self.remove_queue(&mut batch, id);
         }
         self.metadata.apply(&batch)
     }
 
-    /// Adds the removal of a queue's chunks from number `from` on.
-    fn remove_live(&self, batch: &mut Batch, queue: QueueId, from: u32) -> Result<(), Error> {
-        let prefix = live_key(queue);
-        let first_gone = [&prefix[..], &from.to_be_bytes()].concat();
-        self.metadata.visit(&prefix, &mut |key, _| {
-            if key >= &first_gone[..] {
-                batch.insert(key.to_vec(), None);
+    fn remove_queue(&mut self, batch: &mut Batch, queue: QueueId) {
+        for (kind, prefix) in CHUNKED.into_iter().enumerate() {
+            let count = self.chunk_counts.get(&queue).map_or(0, |counts| counts[kind]);
+            for gone in 0..count {
+                batch.insert(chunk_key(prefix, queue, gone), None);
             }
-            Ok(())
-        })
+        }
     }
+}
+
+fn decode<T>(
+    chunks: Chunks,
+    read: impl Fn(QueueId, &[u8]) -> Option<T>,
+    what: &str,
+) -> Result<HashMap<QueueId, T>, Error> {
+    let decode = |(id, (_, bytes)): (QueueId, (u32, Vec<u8>))| match read(id, &bytes) {
+        Some(value) => Ok((id, value)),
+        None => Err(damaged(what)),
+    };
+    chunks.into_iter().map(decode).collect()
+}
+
+fn decode_live(mut bytes: &[u8]) -> Option<Live> {
+    let next_sequence = Sequence(record::read_varint(&mut bytes)?);
+    Some(Live { next_sequence, live: Ranges::read(bytes)? })
 }
 
 fn queue_id(definition: &Definition) -> Option<QueueId> {
@@ -329,28 +435,57 @@ mod tests {
         catalog
     }
 
-    fn sets(queue: u64, live: Ranges) -> HashMap<QueueId, LiveSet> {
-        let set = LiveSet { queue: QueueId(queue), next_sequence: Sequence(1_000_000), live };
-        HashMap::from([(set.queue, set)])
+    fn mark(position: u64) -> Mark {
+        Mark { position, next_queue_id: 2, has_index: true }
+    }
+
+    fn images(queue: u64, live: &Ranges) -> HashMap<QueueId, QueueImage> {
+        let reserved = live.iter().map(|(first, _)| first).collect();
+        let image = QueueImage { next_sequence: Sequence(1_000_000), reserved, ..QueueImage::default() };
+        HashMap::from([(QueueId(queue), image)])
+    }
+
+    fn index(contents: Contents) -> HashMap<QueueId, QueueImage> {
+        match contents.queues {
+            Known::Index(images) => images,
+            Known::LiveSets(_) => panic!("no index"),
+        }
     }
 
     #[test]
-    fn a_live_set_shrinks_and_leaves_with_its_queue() {
+    fn what_is_kept_of_a_queue_shrinks_and_leaves_with_it() {
         let mut catalog = catalog();
         catalog.apply(&[Change::Put(queue("q", 1))]).unwrap();
         // Every other sequence: two bytes each, so several chunks.
         let sparse: Ranges = (0..60_000).map(|n| Sequence(n * 2)).collect();
-        catalog.checkpoint(Mark { position: 9, next_queue_id: 2 }, &sets(1, sparse.clone())).unwrap();
+        catalog.checkpoint(mark(9), &images(1, &sparse)).unwrap();
+        assert_eq!(catalog.load_live().unwrap()[&QueueId(1)].live, sparse);
         let contents = catalog.load().unwrap();
-        assert_eq!(contents.mark, Mark { position: 9, next_queue_id: 2 });
-        assert_eq!(contents.live[&QueueId(1)].live, sparse);
+        assert_eq!(contents.mark, mark(9));
+        assert_eq!(index(contents), images(1, &sparse));
         let small: Ranges = [Sequence(7)].into_iter().collect();
-        catalog.checkpoint(Mark::default(), &sets(1, small.clone())).unwrap();
-        assert_eq!(catalog.load().unwrap().live[&QueueId(1)].live, small);
+        catalog.checkpoint(mark(10), &images(1, &small)).unwrap();
+        assert_eq!(catalog.load_live().unwrap()[&QueueId(1)].live, small);
+        assert_eq!(index(catalog.load().unwrap()), images(1, &small));
         catalog.apply(&[Change::Delete(queue("q", 1).key()), Change::Put(queue("q", 2))]).unwrap();
-        catalog.checkpoint(Mark::default(), &sets(1, sparse)).unwrap();
+        catalog.checkpoint(mark(11), &images(1, &sparse)).unwrap();
         let contents = catalog.load().unwrap();
-        assert_eq!((contents.live.len(), contents.definitions.len()), (0, 1));
+        assert_eq!((contents.definitions.len(), index(contents).len()), (1, 0));
+        assert!(catalog.load_live().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_first_warren_has_live_sets_and_no_index() {
+        let mut catalog = catalog();
+        let live = [0x0a, 1, 2, 3, 0];
+        let key = chunk_key(LIVE_SETS, QueueId(1), 0);
+        let old_mark = br#"{"position":9,"next_queue_id":2}"#.to_vec();
+        let batch = Batch::from([(key, Some(live.to_vec())), (MARK_KEY.to_vec(), Some(old_mark))]);
+        catalog.metadata.apply(&batch).unwrap();
+        let contents = catalog.load().unwrap();
+        let Known::LiveSets(live) = contents.queues else { panic!("an index") };
+        let expected = [1, 2, 3, 6].map(Sequence).into_iter().collect();
+        assert_eq!(live, HashMap::from([(QueueId(1), Live { next_sequence: Sequence(10), live: expected })]));
     }
 
     #[test]

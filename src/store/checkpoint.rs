@@ -4,11 +4,11 @@
 //! read for settles any more and files without living messages can go. It is made while publishers go on:
 //!
 //! 1. Wait until no transaction is half made. Every settle before the position is now in its queue's state.
-//! 2. Ask the broker for the live sets of the queues that changed, each under its queue's own lock.
-//! 3. Wait again until no transaction is half made, and for the sync of everything appended so far. Whatever the live
-//!    sets show is now durable in the journal too: half a transaction can not be seen after a crash.
-//! 4. Write the live sets with the position to sled in one batch; flush and sync sled's file.
-//! 5. Replace the snapshots.
+//! 2. Ask the broker what the queues that changed hold, each under its queue's own lock.
+//! 3. Wait again until no transaction is half made, and for the sync of everything appended so far. Whatever the queues
+//!    showed is now durable in the journal too: half a transaction can not be seen after a crash.
+//! 4. Write the pages that wait, then the queues with the position, to sled; flush and sync sled's file.
+//! 5. Replace the snapshots. Remove the pages that nobody names any more.
 //! 6. Delete the files that have become free, once what freed them is durable.
 //!
 //! ```text
@@ -18,20 +18,23 @@
 //! [`Checkpointer::need`] says what a phase waits for, [`Checkpointer::advance`] does what comes then. A thread
 //! ([`Checkpointer::run`]) waits; somebody else's loop ([`Checkpointer::step`]) comes again.
 //!
-//! A failure leaves the checkpoint before in force and keeps the live sets and all journal files; it is tried again after
-//! [`RETRY_PAUSE`], or when the next file ends. A metadata store that failed is opened anew first: sled repeats its
+//! A failure leaves the checkpoint before in force and keeps what was collected and all journal files; it is tried again
+//! after [`RETRY_PAUSE`], or when the next file ends. A metadata store that failed is opened anew first: sled repeats its
 //! first failure for ever.
 
 use super::catalog::{self, Catalog, Mark};
 use super::files::Files;
+use super::images::Images;
+use super::index::{ImageId, QueueImage};
 use super::journal::Shared;
 use super::metadata::Metadata;
 use super::place::{Environment, Lock};
-use super::{Error, JournalFailed, LiveSet, Options, Step, segment, snapshot};
+use super::reader::Reader;
+use super::{Error, JournalFailed, Options, Step, segment, snapshot};
 use crate::definition::Change;
 use crate::name::QueueId;
 use crate::time::{self, Duration, Instant};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +46,8 @@ pub(super) const DEFINITIONS_NAME: &str = "definitions.snapshot";
 /// The snapshot of the live sets; always as old as the last checkpoint.
 pub(super) const QUEUES_NAME: &str = "queues.snapshot";
 
+/// The images that the queues named at the start, and the first that they will give out.
+pub(super) type Named = HashMap<QueueId, (HashSet<ImageId>, ImageId)>;
 /// How long after a failure sled and the snapshots are tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -55,6 +60,10 @@ pub(super) enum Task {
     Checkpoint(u64),
     /// Delete the files that start there.
     Remove(Vec<u64>),
+    /// Many pages wait to be written.
+    Images,
+    /// Remove the pages that nobody names: a crash left them.
+    Sweep(Named),
     /// What was to be synced is synced, or never will be.
     Look,
     /// End.
@@ -110,8 +119,12 @@ pub(super) struct Checkpointer {
     setting: Setting,
     catalog: Catalog,
     tasks: mpsc::Receiver<Task>,
+    images: Arc<Images>,
+    reader: Arc<Reader>,
     /// Collected and not yet in a durable checkpoint.
-    sets: HashMap<QueueId, LiveSet>,
+    queues: HashMap<QueueId, QueueImage>,
+    /// Pages to be removed once the checkpoint under way is durable.
+    removed_images: Vec<(QueueId, ImageId)>,
     changes: Vec<Change>,
     phase: Phase,
     wanted: Option<u64>,
@@ -129,6 +142,7 @@ impl Checkpointer {
         shared: Arc<Shared>,
         setting: Setting,
         catalog: Catalog,
+        (images, reader): (Arc<Images>, Arc<Reader>),
         tasks: mpsc::Receiver<Task>,
         lock: Lock,
     ) -> Self {
@@ -137,7 +151,10 @@ impl Checkpointer {
             setting,
             catalog,
             tasks,
-            sets: HashMap::new(),
+            images,
+            reader,
+            queues: HashMap::new(),
+            removed_images: Vec::new(),
             changes: Vec::new(),
             phase: Phase::Idle,
             wanted: None,
@@ -215,7 +232,32 @@ impl Checkpointer {
             Task::Checkpoint(position) => (self.wanted, self.retry_at) = (Some(position), None),
             Task::Remove(starts) => self.remove(&starts),
             Task::Look => {}
+            Task::Sweep(named) => self.sweep(&named),
+            // They stay in memory until they can be written.
+            Task::Images => {
+                if let Err(error) = self.flush_images() {
+                    tracing::error!(%error, "pages of queues could not be written");
+                }
+            }
             Task::Stop { with_checkpoint } => (self.stop, self.retry_at) = (Some(with_checkpoint), None),
+        }
+    }
+
+    fn flush_images(&mut self) -> Result<(), Error> {
+        let flushed = self.images.flush();
+        if flushed.is_err() {
+            self.catalog.has_failed();
+        }
+        flushed
+    }
+
+    fn sweep(&self, named: &Named) {
+        let swept = self.images.sweep(|queue, image| {
+            named.get(&queue).is_some_and(|(images, next)| image >= *next || images.contains(&image))
+        });
+        match swept {
+            Ok(pages) => tracing::debug!(pages, "pages that a crash left were removed"),
+            Err(error) => tracing::warn!(%error, "pages that a crash left could not be removed"),
         }
     }
 
@@ -287,29 +329,32 @@ impl Checkpointer {
     /// next try; the journal has them.
     fn catch_up(&mut self) -> Result<(), Error> {
         self.note_all();
-        self.catalog.restore(|| self.setting.open_metadata())?;
+        if self.catalog.restore(|| self.setting.open_metadata())? {
+            self.images.write_again();
+        }
         self.catalog.apply(&self.changes)?;
         self.changes.clear();
         Ok(())
     }
 
-    /// Asks for the live sets that changed. Without a broker to ask no checkpoint is made.
+    /// Asks for the queues that changed. Without a broker to ask no checkpoint is made.
     fn collect(&mut self, position: u64) -> Phase {
         let source = self.shared.source.lock().as_ref().and_then(std::sync::Weak::upgrade);
         let Some(source) = source else { return Phase::Idle };
-        source.visit_changed(&mut |set| _ = self.sets.insert(set.queue, set));
+        self.removed_images = self.images.begin();
+        source.visit_changed(&mut |queue, image| _ = self.queues.insert(queue, image));
         Phase::Collected { position }
     }
 
-    /// Writes the checkpoint, whose live sets are durable in the journal before `end`.
+    /// Writes the checkpoint, in which everything is durable in the journal before `end`.
     fn write(&mut self, position: u64, end: u64) -> Result<Phase, Error> {
-        self.check_synced(end)?;
-        // A queue whose live set was just collected was declared before, so its change is synced and comes in here.
-        self.catch_up()?;
-        let mark = Mark { position, next_queue_id: self.shared.state.lock().next_queue_id };
-        write(&mut self.catalog, &self.setting, mark, &self.sets)?;
-        self.sets.clear();
+        let written = self.write_queues(position, end);
+        let removed = std::mem::take(&mut self.removed_images);
+        let ended = self.images.end(removed, written.is_ok());
+        written.and(ended)?;
+        self.queues.clear();
         self.shared.checkpoints.fetch_add(1, Relaxed);
+        self.shared.compactor_wake.notify_all();
         let free = {
             let mut state = self.shared.state.lock();
             state.references.set_checkpoint(position);
@@ -322,11 +367,22 @@ impl Checkpointer {
         Ok(Phase::Remove { free, end: self.shared.request_sync() })
     }
 
+    fn write_queues(&mut self, position: u64, end: u64) -> Result<(), Error> {
+        self.check_synced(end)?;
+        // A queue that was just collected was declared before, so its change is synced and comes in here.
+        self.catch_up()?;
+        self.flush_images()?;
+        let next_queue_id = self.shared.state.lock().next_queue_id;
+        let mark = Mark { position, next_queue_id, has_index: true };
+        write(&mut self.catalog, &self.setting, mark, &self.queues)
+    }
+
     fn check_synced(&self, end: u64) -> Result<(), Error> {
         if self.shared.synced() >= end { Ok(()) } else { Err(JournalFailed::new("not synced").into()) }
     }
 
     fn remove(&mut self, starts: &[u64]) {
+        self.reader.close(starts);
         for &start in starts {
             let path = segment::path(&self.setting.journal, start);
             match self.setting.files().remove(&path) {
@@ -347,9 +403,9 @@ pub(super) fn write(
     catalog: &mut Catalog,
     setting: &Setting,
     mark: Mark,
-    sets: &HashMap<QueueId, LiveSet>,
+    queues: &HashMap<QueueId, QueueImage>,
 ) -> Result<(), Error> {
-    catalog.checkpoint(mark, sets)?;
+    catalog.checkpoint(mark, queues)?;
     let metadata = &*catalog.metadata;
     let (files, data_dir) = (setting.files(), &setting.options.data_dir);
     // The definitions first: a live set's snapshot that is newer than they would name queues they do not know.

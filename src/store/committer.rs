@@ -209,6 +209,10 @@ impl Committer {
     fn commit(&mut self, now: impl Fn() -> Instant) {
         let (written, mut chunks) = (self.written, std::mem::take(&mut self.chunks));
         let result = chunks.iter_mut().try_for_each(|chunk| self.write_chunk(chunk));
+        // Said before those who wait for the sync hear of it.
+        if result.is_ok() && self.set_disk(DiskState::Writable) {
+            tracing::info!(dir = %self.dir.display(), "the disk can be written again");
+        }
         let result = result.and_then(|()| if self.with_sync { self.sync() } else { Ok(()) });
         if self.written > written {
             self.last_write = Some(now());
@@ -221,9 +225,6 @@ impl Committer {
                 self.used.extend(chunks.drain(..).map(|chunk| chunk.bytes));
                 self.used.iter_mut().for_each(Vec::clear);
                 self.retry_at = None;
-                if self.set_disk(DiskState::Writable) {
-                    tracing::info!(dir = %self.dir.display(), "the disk can be written again");
-                }
             }
             Err(Failed::Refused(reason)) => self.note_refused(&reason, now()),
             Err(Failed::Lost(reason)) => self.shared.fail(&reason),

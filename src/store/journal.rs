@@ -4,24 +4,21 @@
 //! It decides where files end and counts references; it never touches a file. The [`committer`](super::committer) takes
 //! the buffer, seals the checksums and writes.
 
-use super::checkpoint::{Checkpointer, Task};
-use super::committer::Committer;
+use super::checkpoint::Task;
+use super::record::{Origin, Progress};
 use super::references::References;
 use super::{
-    Appended, CheckpointHold, Counters, DiskState, Error, JournalFailed, LiveSets, MessageLog, Settled, Step,
-    SyncWaiter, Target, record, segment,
+    Appended, DiskState, JournalFailed, Queues, Record, Settled, SyncWaiter, Target, record, segment,
 };
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
-use crate::time::Instant;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Release},
 };
 use std::sync::{Arc, Weak, mpsc};
-use std::thread::{self, JoinHandle};
 use tokio::sync::watch;
 
 /// A buffer of this size is written although nobody waits and a write was just made.
@@ -89,7 +86,7 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) references: References,
     pub(super) next_queue_id: u64,
-    records: u64,
+    pub(super) records: u64,
 }
 
 impl State {
@@ -180,10 +177,10 @@ impl State {
     }
 
     /// Forgets references and returns the files that became free.
-    fn forget(&mut self, positions: impl Iterator<Item = Position>) -> Vec<u64> {
+    fn forget(&mut self, records: impl Iterator<Item = Record>) -> Vec<u64> {
         let mut any_free = false;
-        for position in positions.filter(|position| position.is_some()) {
-            any_free |= self.references.forget(position.0);
+        for (position, record_bytes) in records.filter(|(position, _)| position.is_some()) {
+            any_free |= self.references.forget(position.0, record_bytes);
         }
         if any_free { self.references.take_free() } else { Vec::new() }
     }
@@ -193,11 +190,15 @@ impl State {
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) wake: Condvar,
+    /// Wakes the compactor: a checkpoint was made, or the journal is closed.
+    pub(super) compactor_wake: Condvar,
     /// Read by whoever is in the middle of a transaction, written by a checkpoint where it begins and ends.
     pub(super) gate: RwLock<()>,
-    pub(super) source: Mutex<Option<Weak<dyn LiveSets>>>,
+    pub(super) source: Mutex<Option<Weak<dyn Queues>>>,
     pub(super) failure: watch::Sender<Option<JournalFailed>>,
     pub(super) tasks: mpsc::Sender<Task>,
+    /// The start has replayed something: a checkpoint is to be made as soon as the queues can be asked.
+    pub(super) is_checkpoint_due: AtomicBool,
     synced: AtomicU64,
     segment_bytes: u64,
     pub(super) disk: watch::Sender<DiskState>,
@@ -208,18 +209,27 @@ pub(super) struct Shared {
     pub(super) checkpoints_failed: AtomicU64,
     pub(super) damages: AtomicU64,
     pub(super) files_deleted: AtomicU64,
-    opened_at: u64,
+    pub(super) damaged: AtomicU64,
+    pub(super) moved: AtomicU64,
+    pub(super) opened_at: u64,
 }
 
 impl Shared {
-    pub(super) fn new(state: State, segment_bytes: u64, tasks: mpsc::Sender<Task>) -> Self {
+    pub(super) fn new(
+        state: State,
+        segment_bytes: u64,
+        tasks: mpsc::Sender<Task>,
+        is_checkpoint_due: bool,
+    ) -> Self {
         let next = state.next();
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
+            compactor_wake: Condvar::new(),
             gate: RwLock::new(()),
             source: Mutex::new(None),
             failure: watch::Sender::new(None),
+            is_checkpoint_due: AtomicBool::new(is_checkpoint_due),
             tasks,
             synced: AtomicU64::new(next),
             segment_bytes,
@@ -231,6 +241,8 @@ impl Shared {
             checkpoints_failed: AtomicU64::new(0),
             damages: AtomicU64::new(0),
             files_deleted: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             opened_at: next,
         }
     }
@@ -318,6 +330,86 @@ impl Shared {
         (result, Position(end))
     }
 
+    // What these do is said at `MessageLog`.
+
+    pub(super) fn append_publish(&self, message: &Message, targets: &[Target], origin: Origin) -> Appended {
+        let ((position, record_bytes), end) = self.append(|state| {
+            let position = state.next();
+            record::write_publish(&mut state.chunk.bytes, message, targets, origin);
+            let record_bytes = bytes(state.next() - position);
+            state.references.add(position, targets.len() as u64, record_bytes);
+            (Position(position), record_bytes)
+        });
+        Appended { position, end, record_bytes }
+    }
+
+    pub(super) fn append_progress(&self, queue: QueueId, progress: &Progress<'_>) -> Position {
+        let settled = || progress.settled.iter().map(|settled| (settled.position, settled.record_bytes));
+        if progress.is_empty() {
+            let records: smallvec::SmallVec<[Record; 16]> = settled().collect();
+            self.release(&records);
+            return Position(self.synced());
+        }
+        let (free, end) = self.append(|state| {
+            record::write_progress(&mut state.chunk.bytes, queue, progress);
+            state.forget(settled())
+        });
+        self.remove(free, end);
+        end
+    }
+
+    pub(super) fn append_transaction(
+        &self,
+        publishes: &[(&Message, &[Target])],
+        settles: &[(QueueId, &[Settled])],
+    ) -> (Vec<Appended>, Position) {
+        let mut offsets = Vec::with_capacity(publishes.len());
+        let ((places, free), end) = self.append(|state| {
+            let base = state.chunk.base;
+            record::write_transaction(&mut state.chunk.bytes, publishes, settles, &mut offsets);
+            let mut places = Vec::with_capacity(publishes.len());
+            for (&offset, (_, targets)) in offsets.iter().zip(publishes) {
+                let position = base + offset as u64;
+                let record_bytes = bytes(record::total_length(&state.chunk.bytes[offset..]) as u64);
+                state.references.add(position, targets.len() as u64, record_bytes);
+                places.push((Position(position), record_bytes));
+            }
+            let settled = settles.iter().flat_map(|(_, settled)| settled.iter());
+            let free = state.forget(settled.map(|settled| (settled.position, settled.record_bytes)));
+            state.sync_wanted = state.next();
+            (places, free)
+        });
+        self.remove(free, end);
+        let appended = |(position, record_bytes)| Appended { position, end, record_bytes };
+        (places.into_iter().map(appended).collect(), end)
+    }
+
+    pub(super) fn release(&self, records: &[Record]) {
+        for slice in records.chunks(RELEASE_SLICE) {
+            let mut state = self.state.lock();
+            let (free, end) = (state.forget(slice.iter().copied()), Position(state.next()));
+            drop(state);
+            self.remove(free, end);
+        }
+    }
+
+    pub(super) fn append_changes(&self, changes: &[Change]) -> Position {
+        let encoded = record::encode_changes(changes);
+        let kept = changes.to_vec();
+        let highest = changes.iter().filter_map(|change| match change {
+            Change::Put(Definition::Queue(_, _, queue)) => Some(queue.id.0),
+            _ => None,
+        });
+        let next_queue_id = highest.max().map_or(0, |id| id + 1);
+        let append = |state: &mut State| {
+            record::write_changes(&mut state.chunk.bytes, &encoded);
+            state.next_queue_id = state.next_queue_id.max(next_queue_id);
+            state.sync_wanted = state.next();
+            state.changes.push((state.next(), kept));
+        };
+        self.append(append).1
+    }
+
     /// Asks the checkpointer to delete files that became free by a record before `end`.
     ///
     /// Only once that record is durable: a transaction that moves a message must not cost the old copy before the new one
@@ -364,212 +456,7 @@ impl Drop for Nudge {
     }
 }
 
-/// The journal on disk, with what drives it.
-pub(super) struct Journal {
-    shared: Arc<Shared>,
-    driver: Mutex<Option<Driver>>,
-}
-
-/// Who carries out the work of a journal that runs.
-pub(super) enum Driver {
-    /// A thread for each.
-    Threads { committer: JoinHandle<()>, checkpointer: JoinHandle<Result<(), Error>> },
-    /// Whoever calls the steps. In this order, so that the last file is closed before the directory is given back.
-    Manual { committer: Box<Committer>, checkpointer: Box<Checkpointer> },
-}
-
-impl std::fmt::Debug for Journal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("counters", &self.counters()).finish_non_exhaustive()
-    }
-}
-
-impl Journal {
-    pub(super) fn new(shared: Arc<Shared>, driver: Driver) -> Self {
-        Self { shared, driver: Mutex::new(Some(driver)) }
-    }
-
-    /// Writes and syncs everything, makes a checkpoint if asked, and ends whoever drives.
-    fn stop(&self, with_checkpoint: bool) -> Result<(), Error> {
-        let Some(driver) = self.driver.lock().take() else { return Ok(()) };
-        let mut state = self.shared.state.lock();
-        if state.phase == Phase::Running {
-            state.phase = Phase::Closing;
-        }
-        drop(state);
-        self.shared.wake.notify_all();
-        let stop = || {
-            let with_checkpoint = with_checkpoint && self.shared.failure.borrow().is_none();
-            // It has ended by itself only if it panicked, and has said so.
-            let _ = self.shared.tasks.send(Task::Stop { with_checkpoint });
-        };
-        let checkpointed = match driver {
-            Driver::Threads { committer, checkpointer } => {
-                join(committer);
-                stop();
-                join(checkpointer).unwrap_or(Ok(()))
-            }
-            // Both end by themselves now: neither waits for anybody.
-            Driver::Manual { committer, checkpointer } => {
-                committer.run();
-                stop();
-                checkpointer.run()
-            }
-        };
-        let failure = self.shared.failure.borrow().clone();
-        failure.map_or(checkpointed, |failure| Err(failure.into()))
-    }
-}
-
-/// Waits for a thread, unless it is this one (the last handle was dropped there). A thread that panicked has said so.
-fn join<T>(handle: JoinHandle<T>) -> Option<T> {
-    if handle.thread().id() == thread::current().id() {
-        return None;
-    }
-    handle.join().ok()
-}
-
-impl Drop for Journal {
-    /// Driven by hand it is as if the plug were pulled: a simulation that wants less calls `close`.
-    fn drop(&mut self) {
-        if matches!(*self.driver.lock(), Some(Driver::Manual { .. })) {
-            return;
-        }
-        if let Err(error) = self.stop(false) {
-            tracing::error!(%error, "the store was dropped and could not be closed");
-        }
-    }
-}
-
-impl MessageLog for Journal {
-    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended {
-        let (position, end) = self.shared.append(|state| {
-            let position = state.next();
-            record::write_publish(&mut state.chunk.bytes, message, targets);
-            state.references.add(position, targets.len() as u64);
-            Position(position)
-        });
-        Appended { position, end }
-    }
-
-    fn append_settle(&self, queue: QueueId, settled: &[Settled]) -> Position {
-        if !settled.iter().any(|(_, position)| position.is_some()) {
-            return self.synced();
-        }
-        let (free, end) = self.shared.append(|state| {
-            record::write_settle(&mut state.chunk.bytes, queue, settled);
-            state.forget(settled.iter().map(|(_, position)| *position))
-        });
-        self.shared.remove(free, end);
-        end
-    }
-
-    fn append_transaction(
-        &self,
-        publishes: &[(&Message, &[Target])],
-        settles: &[(QueueId, &[Settled])],
-    ) -> (Vec<Position>, Position) {
-        let mut offsets = Vec::with_capacity(publishes.len());
-        let ((positions, free), end) = self.shared.append(|state| {
-            let base = state.chunk.base;
-            record::write_transaction(&mut state.chunk.bytes, publishes, settles, &mut offsets);
-            let positions: Vec<_> = offsets.iter().map(|&offset| Position(base + offset as u64)).collect();
-            for (position, (_, targets)) in positions.iter().zip(publishes) {
-                state.references.add(position.0, targets.len() as u64);
-            }
-            let settled = settles.iter().flat_map(|(_, settled)| settled.iter());
-            let free = state.forget(settled.map(|(_, position)| *position));
-            state.sync_wanted = state.next();
-            (positions, free)
-        });
-        self.shared.remove(free, end);
-        (positions, end)
-    }
-
-    fn append_changes(&self, changes: &[Change]) -> Position {
-        let encoded = record::encode_changes(changes);
-        let kept = changes.to_vec();
-        let highest = changes.iter().filter_map(|change| match change {
-            Change::Put(Definition::Queue(_, _, queue)) => Some(queue.id.0),
-            _ => None,
-        });
-        let next_queue_id = highest.max().map_or(0, |id| id + 1);
-        let append = |state: &mut State| {
-            record::write_changes(&mut state.chunk.bytes, &encoded);
-            state.next_queue_id = state.next_queue_id.max(next_queue_id);
-            state.sync_wanted = state.next();
-            state.changes.push((state.next(), kept));
-        };
-        self.shared.append(append).1
-    }
-
-    fn release(&self, positions: &[Position]) {
-        for slice in positions.chunks(RELEASE_SLICE) {
-            let mut state = self.shared.state.lock();
-            let (free, end) = (state.forget(slice.iter().copied()), Position(state.next()));
-            drop(state);
-            self.shared.remove(free, end);
-        }
-    }
-
-    fn synced(&self) -> Position {
-        Position(self.shared.synced())
-    }
-
-    fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
-        self.shared.notify_when_synced(end, waiter, Hurry::Yes);
-    }
-
-    fn hold_checkpoints(&self) -> CheckpointHold<'_> {
-        CheckpointHold { _guard: Some(self.shared.gate.read_recursive()) }
-    }
-
-    fn set_live_sets(&self, source: Weak<dyn LiveSets>) {
-        *self.shared.source.lock() = Some(source);
-    }
-
-    fn failure(&self) -> watch::Receiver<Option<JournalFailed>> {
-        self.shared.failure.subscribe()
-    }
-
-    fn disk(&self) -> watch::Receiver<DiskState> {
-        self.shared.disk.subscribe()
-    }
-
-    fn counters(&self) -> Counters {
-        let shared = &*self.shared;
-        let state = shared.state.lock();
-        Counters {
-            records: state.records,
-            bytes: state.next() - shared.opened_at,
-            bytes_pending: state.next().saturating_sub(shared.written.load(Relaxed)),
-            writes: shared.writes.load(Relaxed),
-            syncs: shared.syncs.load(Relaxed),
-            checkpoints: shared.checkpoints.load(Relaxed),
-            checkpoints_failed: shared.checkpoints_failed.load(Relaxed),
-            damages: shared.damages.load(Relaxed),
-            files: state.references.file_count() as u64,
-            files_deleted: shared.files_deleted.load(Relaxed),
-            references: state.references.total(),
-            disk: shared.disk.borrow().clone(),
-        }
-    }
-
-    fn close(&self) -> Result<(), Error> {
-        self.stop(true)
-    }
-
-    fn step_committer(&self, now: Instant) -> Step {
-        match &mut *self.driver.lock() {
-            Some(Driver::Manual { committer, .. }) => committer.step(now),
-            _ => Step::Over,
-        }
-    }
-
-    fn step_checkpointer(&self, now: Instant) -> Step {
-        match &mut *self.driver.lock() {
-            Some(Driver::Manual { checkpointer, .. }) => checkpointer.step(now),
-            _ => Step::Over,
-        }
-    }
+/// A record's length; no message is as long as four gigabytes.
+fn bytes(length: u64) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -2,9 +2,11 @@
 //!
 //! Everything appended counts as durable at once, and nothing comes back. Positions and counters behave as on disk.
 
+use super::index::{ImageId, IndexEntry};
+use super::record::{Origin, Progress};
 use super::{
-    Appended, CheckpointHold, Counters, DiskState, Error, JournalFailed, LiveSets, MessageLog, Recovered,
-    Settled, Store, SyncWaiter, Target,
+    Appended, CheckpointHold, Counters, DiskState, Error, Found, JournalFailed, MessageLog, Queues,
+    ReadError, Record, Recovered, Settled, Store, SyncWaiter, Target,
 };
 use crate::definition::Change;
 use crate::message::Message;
@@ -43,55 +45,73 @@ impl MemoryLog {
         let bytes = (super::record::HEADER_BYTES + payload_bytes) as u64;
         self.records.fetch_add(1, Relaxed);
         let position = self.end.fetch_add(bytes, Relaxed);
-        Appended { position: Position(position), end: Position(position + bytes) }
+        let record_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Appended { position: Position(position), end: Position(position + bytes), record_bytes }
     }
 
-    /// Forgets the references of what is not transient, and says whether anything was.
-    fn forget(&self, positions: impl Iterator<Item = Position>) -> bool {
+    /// Forgets the references of what has a record.
+    fn forget(&self, positions: impl Iterator<Item = Position>) {
         let count = positions.filter(|position| position.is_some()).count();
         self.references.fetch_sub(count as u64, Relaxed);
-        count > 0
     }
 }
 
 impl MessageLog for MemoryLog {
-    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended {
+    fn append_publish(&self, message: &Message, targets: &[Target], _origin: Origin) -> Appended {
         self.references.fetch_add(targets.len() as u64, Relaxed);
         self.append(message.memory_bytes())
     }
 
-    fn append_settle(&self, _queue: QueueId, settled: &[Settled]) -> Position {
-        let is_any = self.forget(settled.iter().map(|(_, position)| *position));
-        if is_any { self.append(settled.len()).end } else { self.synced() }
+    fn append_progress(&self, _queue: QueueId, progress: &Progress<'_>) -> Position {
+        self.forget(progress.settled.iter().map(|settled| settled.position));
+        if progress.is_empty() { self.synced() } else { self.append(progress.settled.len()).end }
     }
 
     fn append_transaction(
         &self,
         publishes: &[(&Message, &[Target])],
         settles: &[(QueueId, &[Settled])],
-    ) -> (Vec<Position>, Position) {
+    ) -> (Vec<Appended>, Position) {
         let bytes = |message: &Message| super::record::HEADER_BYTES + message.memory_bytes();
         let group = self.append(publishes.iter().map(|(message, _)| bytes(message)).sum());
         let mut next = group.position.0 + super::record::HEADER_BYTES as u64;
-        let mut positions = Vec::with_capacity(publishes.len());
+        let mut places = Vec::with_capacity(publishes.len());
         for (message, targets) in publishes {
             self.references.fetch_add(targets.len() as u64, Relaxed);
-            positions.push(Position(next));
+            let record_bytes = u32::try_from(bytes(message)).unwrap_or(u32::MAX);
+            places.push(Appended { position: Position(next), record_bytes, ..group });
             next += bytes(message) as u64;
         }
         for (_, settled) in settles {
-            self.forget(settled.iter().map(|(_, position)| *position));
+            self.forget(settled.iter().map(|settled| settled.position));
         }
-        (positions, group.end)
+        (places, group.end)
     }
 
     fn append_changes(&self, changes: &[Change]) -> Position {
         self.append(changes.len()).end
     }
 
-    fn release(&self, positions: &[Position]) {
-        self.forget(positions.iter().copied());
+    fn release(&self, records: &[Record]) {
+        self.forget(records.iter().map(|(position, _)| *position));
     }
+
+    fn read(&self, records: &[Record], found: &mut Found<'_>) -> Result<(), ReadError> {
+        records.iter().enumerate().for_each(|(at, _)| found(at, None));
+        Ok(())
+    }
+
+    fn can_page(&self) -> bool {
+        false
+    }
+
+    fn write_image(&self, _queue: QueueId, _image: ImageId, _entries: &[IndexEntry]) {}
+
+    fn read_image(&self, queue: QueueId, image: ImageId) -> Result<Vec<IndexEntry>, ReadError> {
+        Err(Error::Damaged(format!("page {} of queue {queue}: nothing is kept", image.0)).into())
+    }
+
+    fn forget_images(&self, _queue: QueueId, _images: &[ImageId]) {}
 
     fn synced(&self) -> Position {
         Position(self.end.load(Relaxed))
@@ -105,7 +125,7 @@ impl MessageLog for MemoryLog {
         CheckpointHold { _guard: None }
     }
 
-    fn set_live_sets(&self, _source: Weak<dyn LiveSets>) {}
+    fn set_queues(&self, _source: Weak<dyn Queues>) {}
 
     fn failure(&self) -> watch::Receiver<Option<JournalFailed>> {
         self.failure.subscribe()

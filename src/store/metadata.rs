@@ -5,6 +5,7 @@
 
 use super::{Error, Options};
 use crate::time::Duration;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +21,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// What is done with each entry of a visit.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
 
-/// An ordered key-value store with one writer.
-pub trait Metadata: Send + std::fmt::Debug {
+/// An ordered key-value store with one writer; others may read meanwhile.
+pub trait Metadata: Send + Sync + std::fmt::Debug {
     /// The value under `key`.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ pub trait Metadata: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// [`Error::Metadata`].
-    fn apply(&mut self, batch: &Batch) -> Result<(), Error>;
+    fn apply(&self, batch: &Batch) -> Result<(), Error>;
 
     /// Makes what was applied durable.
     ///
@@ -49,23 +50,25 @@ pub trait Metadata: Send + std::fmt::Debug {
 
 /// [`Metadata`] in memory.
 #[derive(Debug, Default)]
-pub struct MemoryMetadata(pub(super) BTreeMap<Vec<u8>, Vec<u8>>);
+pub struct MemoryMetadata(pub(super) Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl Metadata for MemoryMetadata {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.get(key).cloned())
+        Ok(self.0.lock().get(key).cloned())
     }
 
     fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let from = self.0.range(prefix.to_vec()..);
+        let entries = self.0.lock().clone();
+        let from = entries.range(prefix.to_vec()..);
         from.take_while(|(key, _)| key.starts_with(prefix)).try_for_each(|(key, value)| visit(key, value))
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        let mut entries = self.0.lock();
         for (key, value) in batch {
             match value {
-                Some(value) => self.0.insert(key.clone(), value.clone()),
-                None => self.0.remove(key),
+                Some(value) => entries.insert(key.clone(), value.clone()),
+                None => entries.remove(key),
             };
         }
         Ok(())
@@ -73,6 +76,59 @@ impl Metadata for MemoryMetadata {
 
     fn sync(&self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// A [`Metadata`] that can be opened anew while others hold on to it: sled repeats its first failure for ever.
+#[derive(Debug)]
+pub(super) struct Replaceable(RwLock<Option<Box<dyn Metadata>>>);
+
+impl Replaceable {
+    pub(super) fn new(metadata: Box<dyn Metadata>) -> Self {
+        Self(RwLock::new(Some(metadata)))
+    }
+
+    /// Closes it and opens it anew with `open`; until that succeeds every operation fails.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn replace(
+        &self,
+        open: impl FnOnce() -> Result<Box<dyn Metadata>, Error>,
+    ) -> Result<(), Error> {
+        let mut metadata = self.0.write();
+        // Two at a time cannot be open.
+        *metadata = None;
+        *metadata = Some(open()?);
+        Ok(())
+    }
+
+    /// Closes it: whoever still holds on to it is told.
+    pub(super) fn close(&self) {
+        *self.0.write() = None;
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&dyn Metadata) -> Result<T, Error>) -> Result<T, Error> {
+        let closed = || Error::Metadata("it is closed, or failed and could not be opened again yet".into());
+        work(&**self.0.read().as_ref().ok_or_else(closed)?)
+    }
+}
+
+impl Metadata for Replaceable {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.with(|metadata| metadata.get(key))
+    }
+
+    fn visit(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        self.with(|metadata| metadata.visit(prefix, visit))
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        self.with(|metadata| metadata.apply(batch))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.with(|metadata| metadata.sync())
     }
 }
 
@@ -162,7 +218,7 @@ impl Metadata for SledMetadata {
         Ok(())
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
         let mut changes = sled::Batch::default();
         for (key, value) in batch {
             match value {

@@ -2,38 +2,42 @@
 //!
 //! It owns the data directory, the format of its files (`docs/storage-format.md`) and what a restart brings back. It
 //! knows no exchange, no consumer and no queue's order of delivery: it is told which (queue, sequence) a message reached
-//! and which are settled.
+//! and what became of it. It reads messages back, and keeps the pages of queues' indexes ([`index`]).
 //!
 //! ```text
 //!   append_* ──► journal (a buffer under a short lock) ──► committer (a thread: write, fdatasync) ──► waiters
 //!                                                             │ synced changes, rolled files
 //!                                                             ▼
-//!                           LiveSets ◄──asks── checkpointer (a thread: sled, snapshots, deletes files)
+//!                             Queues ◄──ask── checkpointer (a thread: sled, snapshots, deletes files)
+//!                                             compactor (a thread: moves messages out of sparse files)
 //! ```
 //!
 //! What its caller promises:
 //! - a queue's declaring [`Change`] is appended before any message names the queue;
 //! - `append_publish` of a message comes before every settle of it;
 //! - a settle is applied to the queue's state and then appended, or both happen under the queue's lock;
-//! - whoever appends a transaction holds [`MessageLog::hold_checkpoints`] from the first change of a queue's state
-//!   until all are made.
+//! - whoever gives out a place before its record is appended, or appends a transaction, holds
+//!   [`MessageLog::hold_checkpoints`] from the first change of a queue's state until all are made.
 //!
 //! It touches the world through an [`Environment`] only: every file operation is one of [`files`].
-//!
-//! Room is left for: reading a message back by its [`Position`] and an index per queue (backlogs beyond memory), and
-//! moving the live messages out of sparse files (beside the deletion in `checkpoint`).
 
+mod alive;
 mod catalog;
 mod checkpoint;
 mod committer;
+mod compaction;
 mod damage;
 mod data_dir;
+mod disk_log;
 pub mod files;
+mod images;
+pub mod index;
 mod journal;
 pub mod memory;
 pub mod metadata;
 pub mod place;
 mod ranges;
+mod reader;
 pub mod record;
 mod recovery;
 mod references;
@@ -45,14 +49,17 @@ pub(crate) mod tests;
 
 pub use place::Environment;
 pub use ranges::Ranges;
+pub use reader::{Found, ReadError, Record};
 pub use record::{Settled, Target};
 
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Millis};
+use index::{ImageId, IndexEntry, QueueImage};
 use parking_lot::{Mutex, RwLockReadGuard};
-use std::collections::HashMap;
+use record::{Origin, Progress};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::{oneshot, watch};
@@ -88,10 +95,10 @@ impl Options {
 /// Who carries out the store's work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Drive {
-    /// Two threads of its own.
+    /// Threads of its own.
     #[default]
     Threads,
-    /// Whoever calls [`MessageLog::step_committer`] and [`MessageLog::step_checkpointer`]; the store starts no thread and
+    /// Whoever calls [`MessageLog::step_committer`] and its like; the store starts no thread and
     /// reads no clock. Dropping it without [`MessageLog::close`] is then like pulling the plug: nothing more is written.
     Manual,
 }
@@ -216,6 +223,8 @@ pub struct Appended {
     pub position: Position,
     /// The message is durable once [`MessageLog::synced`] reaches this.
     pub end: Position,
+    /// How long the message's record is.
+    pub record_bytes: u32,
 }
 
 /// Is told once when what it waits for is durable.
@@ -225,24 +234,23 @@ pub trait SyncWaiter: Send + Sync {
     fn synced(&self, position: Position);
 }
 
-/// What a queue still holds, for a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveSet {
-    /// The queue.
-    pub queue: QueueId,
-    /// Every sequence below was given out.
-    pub next_sequence: Sequence,
-    /// Those given out and not settled: ready, unacked, and reserved for a message still on its way.
-    pub live: Ranges,
-}
-
-/// The broker's side of a checkpoint.
-pub trait LiveSets: Send + Sync {
-    /// Visits every durable queue that gave out or settled a sequence since it was last visited.
+/// The broker's queues, as the store asks them.
+pub trait Queues: Send + Sync {
+    /// Visits every durable queue of which something changed since it was last visited.
     ///
     /// Called from the checkpointer thread with no lock of the store held. Each queue is visited under its own lock;
     /// what was visited need not be visited again before its next change, also when the checkpoint fails.
-    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet));
+    fn visit_changed(&self, visit: &mut dyn FnMut(QueueId, QueueImage));
+
+    /// Visits every message whose record stands between two positions, also transient ones. Pages are read for that.
+    /// Called without a lock, from a thread that may wait.
+    fn visit_between(&self, from: Position, to: Position, visit: &mut dyn FnMut(QueueId, IndexEntry));
+
+    /// A record moved. False if the message is gone or has another record: the new one is not needed for it.
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool;
+
+    /// What was read for [`Queues::visit_between`] may leave memory again.
+    fn tidy(&self, queue: QueueId);
 }
 
 /// Whether the disk takes what the journal writes.
@@ -291,6 +299,10 @@ pub struct Counters {
     pub files_deleted: u64,
     /// Live references: messages times the queues that still hold them.
     pub references: u64,
+    /// Records and pages that could not be read back because they are damaged.
+    pub damaged: u64,
+    /// Messages moved out of sparse files.
+    pub moved: u64,
     /// Whether the disk takes what is written; see [`MessageLog::disk`].
     pub disk: DiskState,
 }
@@ -309,26 +321,47 @@ pub struct CheckpointHold<'a> {
 /// reported as synced any more.
 pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// Appends a message with the queues it reached.
-    fn append_publish(&self, message: &Message, targets: &[Target]) -> Appended;
+    fn append_publish(&self, message: &Message, targets: &[Target], origin: Origin) -> Appended;
 
-    /// Appends that `settled` left `queue`, and returns the end of the record. Entries whose position is
-    /// [`Position::NONE`] (transient messages) are passed over. A settle alone is synced within
-    /// [`Options::sync_delay`].
-    fn append_settle(&self, queue: QueueId, settled: &[Settled]) -> Position;
+    /// Appends what became of a queue's messages, and returns the end of the record; what need not be written down is
+    /// passed over. The records of settled messages are given back. It is synced within [`Options::sync_delay`].
+    fn append_progress(&self, queue: QueueId, progress: &Progress<'_>) -> Position;
 
-    /// Appends messages and settles that a restart brings back together or not at all, and returns the messages'
-    /// positions, in order, and the end of the record. It is synced at once. See [`MessageLog::hold_checkpoints`].
+    /// Appends messages and settles that a restart brings back together or not at all, and returns where the messages
+    /// stand, in order, and the end of the record. It is synced at once. See [`MessageLog::hold_checkpoints`].
     fn append_transaction(
         &self,
         publishes: &[(&Message, &[Target])],
         settles: &[(QueueId, &[Settled])],
-    ) -> (Vec<Position>, Position);
+    ) -> (Vec<Appended>, Position);
 
     /// Appends changes of the definitions, all or none, and returns the end of the record. It is synced at once.
     fn append_changes(&self, changes: &[Change]) -> Position;
 
-    /// Forgets references to messages without a record: their queue's deletion says it.
-    fn release(&self, positions: &[Position]);
+    /// Gives back the records of messages that are gone without a record of their own that says it: their queue's
+    /// deletion does, or a restart drops them anyway.
+    fn release(&self, records: &[Record]);
+
+    /// Reads messages back. Blocks; most quickly if the records ascend.
+    ///
+    /// # Errors
+    /// Any [`ReadError`]; it may succeed later.
+    fn read(&self, records: &[Record], found: &mut Found<'_>) -> Result<(), ReadError>;
+
+    /// Whether messages and pages can be read back, so that they may leave memory.
+    fn can_page(&self) -> bool;
+
+    /// Keeps a page of a queue's index under a name that was never used. Never waits.
+    fn write_image(&self, queue: QueueId, image: ImageId, entries: &[IndexEntry]);
+
+    /// Reads a page that is kept. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it is not there or not what was written, and the metadata store's own.
+    fn read_image(&self, queue: QueueId, image: ImageId) -> Result<Vec<IndexEntry>, ReadError>;
+
+    /// These pages are not needed any more, as far as the queue knows now.
+    fn forget_images(&self, queue: QueueId, images: &[ImageId]);
 
     /// The end of what is durable.
     fn synced(&self) -> Position;
@@ -340,8 +373,8 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// Keeps checkpoints from being cut until the guard is dropped.
     fn hold_checkpoints(&self) -> CheckpointHold<'_>;
 
-    /// Says whom to ask for live sets. No checkpoint is made before, so no file is deleted.
-    fn set_live_sets(&self, source: Weak<dyn LiveSets>);
+    /// Says whom to ask for queues. No checkpoint is made before, so no file is deleted.
+    fn set_queues(&self, source: Weak<dyn Queues>);
 
     /// Holds the failure once there is one.
     fn failure(&self) -> watch::Receiver<Option<JournalFailed>>;
@@ -366,9 +399,15 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
         Step::Over
     }
 
-    /// With [`Drive::Manual`], does one piece of the checkpointer's work at `now`. [`LiveSets::visit_changed`] is called from here.
+    /// With [`Drive::Manual`], does one piece of the checkpointer's work at `now`. [`Queues::visit_changed`] is called from here.
     /// A checkpoint takes several steps, and waits where a transaction is half made or the committer has to sync.
     fn step_checkpointer(&self, _now: Instant) -> Step {
+        Step::Over
+    }
+
+    /// With [`Drive::Manual`], moves a slice of the messages in the sparsest journal file, if one is sparse enough. The
+    /// other methods of [`Queues`] are called from here. What is read must have been written before.
+    fn step_compactor(&self) -> Step {
         Step::Over
     }
 }
@@ -435,7 +474,7 @@ pub struct Recovered {
     /// All definitions.
     pub definitions: Vec<Definition>,
     /// What queues hold; a queue that was never used may be absent.
-    pub queues: HashMap<QueueId, RecoveredQueue>,
+    pub queues: BTreeMap<QueueId, RecoveredQueue>,
     /// Above every id that was ever stored.
     pub next_queue_id: QueueId,
     /// For the log.
@@ -445,10 +484,13 @@ pub struct Recovered {
 /// A queue's messages.
 #[derive(Debug, Default)]
 pub struct RecoveredQueue {
-    /// Above every sequence that was ever stored.
-    pub next_sequence: Sequence,
-    /// By sequence. A message that reached several queues is shared.
-    pub messages: Vec<(Sequence, Position, Arc<Message>)>,
+    /// What it held at the last checkpoint, less what was settled since.
+    pub image: QueueImage,
+    /// What it got since, in no order, each with the time when it was published: the queue's own time to live is not
+    /// in their [`IndexEntry::expires_at`].
+    pub replayed: Vec<(IndexEntry, Millis)>,
+    /// Whether the last checkpoint says just this.
+    pub is_stored: bool,
 }
 
 /// What recovery did, for log lines and tests.
@@ -478,7 +520,7 @@ pub struct Report {
 
 /// Opens or makes the store in `options.data_dir` and brings back what it holds.
 ///
-/// Blocks: it reads the whole journal.
+/// Blocks: it reads what the journal got since the last checkpoint, or all of it where that cannot be used.
 ///
 /// # Errors
 /// Any [`Error`]. Damage in the journal or in sled is no error where something can be saved: see [`Report`].

@@ -39,6 +39,11 @@ fn normalize(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 }
 
 impl Ranges {
+    /// The set of all sequences in the ranges, each named by its first and last; they come in any order and may touch.
+    pub fn of(ranges: impl IntoIterator<Item = (Sequence, Sequence)>) -> Self {
+        Self(normalize(ranges.into_iter().map(|(first, last)| (first.0, last.0)).collect()))
+    }
+
     /// Whether `sequence` is in the set.
     pub fn contains(&self, sequence: Sequence) -> bool {
         let index = self.0.partition_point(|&(_, last)| last < sequence.0);

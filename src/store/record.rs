@@ -4,16 +4,22 @@
 //!
 //! ```text
 //!   header       payload length (6 bytes) | kind (1) | version (1) | CRC-32 (4)
-//!   publish      targets: count, then queue and sequence of each (varints)
-//!                lengths of exchange (1), routing key (1), properties (varint)
+//!   publish      flags (1)
+//!                targets: count, then queue and sequence of each (varints)
+//!                lengths of exchange (1), routing key (1), properties (varint), when it was published (varint)
 //!                exchange, routing key, properties; the body is the rest
-//!   settle       queue (varint), then until the end: first sequence and count less one (varints)
-//!   transaction  whole publish and settle records, each with its own header, sealed as parts
+//!   progress     queue, below which sequence any may be delivered from now on (varints), then what was settled, what was delivered, what was returned: each a count (varint) and
+//!                ranges of sequences, first and count less one (varints); the last without a count, until the end
+//!   transaction  whole publish and progress records, each with its own header, sealed as parts
 //!   changes      the changes as JSON
 //! ```
 //!
 //! The checksum covers the record's position in the journal, the header before it and the payload, so that bytes which
 //! stand where they were not written are never taken for a record.
+
+mod progress;
+
+pub use progress::{Origin, Progress, Range, Settled};
 
 use crate::definition::Change;
 use crate::message::{Message, Properties};
@@ -24,17 +30,14 @@ use smallvec::SmallVec;
 /// A queue that a message reached, and its place there.
 pub type Target = (QueueId, Sequence);
 
-/// A settled message: its place in the queue, and where it stands in the journal.
-pub type Settled = (Sequence, Position);
-
 /// The bytes before a record's payload.
 pub const HEADER_BYTES: usize = 12;
 /// Where in the header the checksum stands.
 const CHECKSUM_AT: usize = 8;
-/// The version of every kind but one.
+/// The version of changes; all records of this version are still read.
 const VERSION: u8 = 1;
-/// The version of a transaction. In version 1 the records inside were sealed like any others.
-const TRANSACTION_VERSION: u8 = 2;
+/// The version of the other kinds. In version 1 the records inside of a transaction were sealed like any others.
+const VERSION_2: u8 = 2;
 /// Added to the position in the checksum of a record inside a transaction: where the transaction is damaged or torn, its
 /// parts must not be taken for records that stand alone.
 const PART: u64 = 1 << 63;
@@ -47,9 +50,9 @@ const VERSION_MAX: u8 = 7;
 pub enum Kind {
     /// A message reached queues.
     Publish = 1,
-    /// Messages left a queue.
-    Settle = 2,
-    /// Publishes and settles that belong together.
+    /// Messages of a queue were delivered, came back, or left.
+    Progress = 2,
+    /// Publishes and progress that belong together.
     Transaction = 3,
     /// Definitions changed.
     Changes = 4,
@@ -107,7 +110,7 @@ pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 /// Starts a record and returns where it starts; its payload is appended next.
 fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();
-    let version = if kind == Kind::Transaction { TRANSACTION_VERSION } else { VERSION };
+    let version = if kind == Kind::Changes { VERSION } else { VERSION_2 };
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, version, 0, 0, 0, 0]);
     start
 }
@@ -119,13 +122,14 @@ fn end(out: &mut [u8], start: usize) {
 }
 
 /// Appends a publish record, unsealed.
-pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target]) {
+pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target], origin: Origin) {
     let (exchange, key) = (message.exchange.as_str().as_bytes(), message.routing_key());
     let (properties, body) = (message.raw_properties(), message.body());
     out.reserve(
         HEADER_BYTES + 40 + targets.len() * 20 + exchange.len() + key.len() + properties.len() + body.len(),
     );
     let start = begin(out, Kind::Publish);
+    out.push(origin.flags());
     write_varint(out, targets.len() as u64);
     for (queue, sequence) in targets {
         write_varint(out, queue.0);
@@ -142,28 +146,45 @@ pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target]) {
     end(out, start);
 }
 
-/// Appends a settle record, unsealed; runs of sequences become ranges. Transient messages are passed over, and with
-/// nothing else nothing is written: the result says whether something was.
-pub fn write_settle(out: &mut Vec<u8>, queue: QueueId, settled: &[Settled]) -> bool {
-    let mut sequences =
-        settled.iter().filter(|(_, position)| position.is_some()).map(|(sequence, _)| sequence.0);
-    let Some(mut first) = sequences.next() else { return false };
-    let start = begin(out, Kind::Settle);
-    write_varint(out, queue.0);
-    let mut last = first;
-    for sequence in sequences {
-        if last.checked_add(1) == Some(sequence) {
-            last = sequence;
-            continue;
-        }
-        write_varint(out, first);
-        write_varint(out, last - first);
-        (first, last) = (sequence, sequence);
+/// Appends a progress record, unsealed; runs of sequences become ranges. With nothing to be written down nothing is
+/// written: the result says whether something was.
+pub fn write_progress(out: &mut Vec<u8>, queue: QueueId, progress: &Progress<'_>) -> bool {
+    if progress.is_empty() {
+        return false;
     }
-    write_varint(out, first);
-    write_varint(out, last - first);
+    let start = begin(out, Kind::Progress);
+    write_varint(out, queue.0);
+    write_varint(out, progress.deliverable_below.0);
+    let settled = progress.settled.iter().filter(|settled| settled.is_durable);
+    let mut ranges = runs(settled.map(|settled| settled.sequence));
+    ranges.extend_from_slice(progress.settled_ranges);
+    for ranges in [ranges, runs(progress.delivered.iter().copied())] {
+        write_varint(out, ranges.len() as u64);
+        write_ranges(out, &ranges);
+    }
+    write_ranges(out, &runs(progress.returned.iter().copied()));
     end(out, start);
     true
+}
+
+type Runs = SmallVec<[Range; 4]>;
+
+fn runs(sequences: impl Iterator<Item = Sequence>) -> Runs {
+    let mut runs = Runs::new();
+    for sequence in sequences {
+        match runs.last_mut() {
+            Some((_, last)) if last.0.checked_add(1) == Some(sequence.0) => *last = sequence,
+            _ => runs.push((sequence, sequence)),
+        }
+    }
+    runs
+}
+
+fn write_ranges(out: &mut Vec<u8>, ranges: &[Range]) {
+    for (first, last) in ranges {
+        write_varint(out, first.0);
+        write_varint(out, last.0 - first.0);
+    }
 }
 
 /// Appends a transaction record, unsealed, and fills `offsets` with the place of each publish in `out`.
@@ -176,10 +197,10 @@ pub fn write_transaction(
     let start = begin(out, Kind::Transaction);
     for (message, targets) in publishes {
         offsets.push(out.len());
-        write_publish(out, message, targets);
+        write_publish(out, message, targets, Origin::default());
     }
     for (queue, settled) in settles {
-        write_settle(out, *queue, settled);
+        write_progress(out, *queue, &Progress { settled, ..Progress::default() });
     }
     end(out, start);
 }
@@ -335,6 +356,10 @@ fn checksum_head(record: &[u8], position: u64) -> [u8; 16] {
 pub struct Publish<'a> {
     /// Where the record stands.
     pub position: Position,
+    /// How long it is, with its header.
+    pub record_bytes: u32,
+    /// How it came to be.
+    pub origin: Origin,
     /// The queues it reached.
     pub targets: SmallVec<[Target; 2]>,
     /// When it was published.
@@ -361,13 +386,28 @@ impl Publish<'_> {
     }
 }
 
+/// A progress record's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progressed {
+    /// The queue.
+    pub queue: QueueId,
+    /// They left it.
+    pub settled: SmallVec<[Range; 4]>,
+    /// They were delivered.
+    pub delivered: SmallVec<[Range; 4]>,
+    /// They came back.
+    pub returned: SmallVec<[Range; 4]>,
+    /// Any below may have been delivered.
+    pub deliverable_below: Sequence,
+}
+
 /// What a record says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry<'a> {
     /// A message reached queues.
     Publish(Publish<'a>),
-    /// Ranges of sequences, first and last of each, left a queue.
-    Settle(QueueId, SmallVec<[(Sequence, Sequence); 2]>),
+    /// What became of a queue's messages.
+    Progress(Progressed),
     /// Definitions changed.
     Changes(Vec<Change>),
 }
@@ -379,47 +419,36 @@ pub enum Entry<'a> {
 /// Any [`Bad`]; never part of a record.
 pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, usize), Bad> {
     let (kind, version, payload) = open(bytes, position)?;
-    let unknown = Bad::Unknown { kind, version };
     let mut entries = SmallVec::new();
     match (kind, version) {
-        (1, VERSION) => entries.push(read_publish(payload, position).ok_or(Bad::Payload)?),
-        (2, VERSION) => entries.push(read_settle(payload).ok_or(Bad::Payload)?),
-        (3, 1 | TRANSACTION_VERSION) => {
+        (3, VERSION | VERSION_2) => {
             let transaction_version = version;
             let mut at = 0;
             while at < payload.len() {
                 let inner_position = position + (HEADER_BYTES + at) as u64;
                 let (kind, version, inner) =
                     open(&payload[at..], part_position(transaction_version, inner_position))?;
-                entries.push(match (kind, version) {
-                    (1, VERSION) => read_publish(inner, inner_position).ok_or(Bad::Payload)?,
-                    (2, VERSION) => read_settle(inner).ok_or(Bad::Payload)?,
-                    _ => return Err(Bad::Unknown { kind, version }),
-                });
+                entries.push(read_single(kind, version, inner, inner_position)?);
                 at += HEADER_BYTES + inner.len();
             }
         }
         (4, VERSION) => {
             entries.push(Entry::Changes(serde_json::from_slice(payload).map_err(|_| Bad::Payload)?));
         }
-        _ => return Err(unknown),
+        _ => entries.push(read_single(kind, version, payload, position)?),
     }
     Ok((entries, HEADER_BYTES + payload.len()))
 }
 
-/// Reads back a message by its position: the publish record at the start of `bytes`, alone or part of a transaction.
-///
-/// # Errors
-/// Any [`Bad`]; [`Bad::Payload`] also for a record of another kind.
-pub fn read_message(bytes: &[u8], position: u64) -> Result<Publish<'_>, Bad> {
-    let opened = open(bytes, position).or_else(|_| open(bytes, position | PART))?;
-    match opened {
-        (1, VERSION, payload) => match read_publish(payload, position) {
-            Some(Entry::Publish(publish)) => Ok(publish),
-            _ => Err(Bad::Payload),
-        },
-        _ => Err(Bad::Payload),
-    }
+/// A record that may stand in a transaction.
+fn read_single(kind: u8, version: u8, payload: &[u8], position: u64) -> Result<Entry<'_>, Bad> {
+    let entry = match (kind, version) {
+        (1, VERSION | VERSION_2) => read_publish(payload, version, position),
+        (2, VERSION) => read_settle(payload),
+        (2, VERSION_2) => read_progress(payload),
+        _ => return Err(Bad::Unknown { kind, version }),
+    };
+    entry.ok_or(Bad::Payload)
 }
 
 /// Checks the record at the start of `bytes` and returns its kind, version and payload.
@@ -433,8 +462,14 @@ fn open(bytes: &[u8], position: u64) -> Result<(u8, u8, &[u8]), Bad> {
     Ok((record[6], record[7], &record[HEADER_BYTES..]))
 }
 
-fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
+fn read_publish(mut payload: &[u8], version: u8, position: u64) -> Option<Entry<'_>> {
+    let record_bytes = u32::try_from(HEADER_BYTES + payload.len()).ok()?;
     let bytes = &mut payload;
+    let mut origin = Origin::default();
+    if version == VERSION_2 {
+        let (&flags, rest) = bytes.split_first()?;
+        (*bytes, origin) = (rest, Origin::of(flags)?);
+    }
     let count = read_varint(bytes)?;
     let mut targets = SmallVec::new();
     for _ in 0..count {
@@ -455,6 +490,8 @@ fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
     let position = Position(position);
     Some(Entry::Publish(Publish {
         position,
+        record_bytes,
+        origin,
         targets,
         received_at,
         exchange,
@@ -466,13 +503,43 @@ fn read_publish(mut payload: &[u8], position: u64) -> Option<Entry<'_>> {
 
 fn read_settle(mut payload: &[u8]) -> Option<Entry<'_>> {
     let queue = QueueId(read_varint(&mut payload)?);
+    let settled = read_ranges(&mut payload, None)?;
+    Some(Entry::Progress(Progressed { queue, settled, ..Progressed::default() }))
+}
+
+fn read_progress(mut payload: &[u8]) -> Option<Entry<'_>> {
+    let payload = &mut payload;
+    let queue = QueueId(read_varint(payload)?);
+    let deliverable_below = Sequence(read_varint(payload)?);
+    let count = read_varint(payload)?;
+    let settled = read_ranges(payload, Some(count))?;
+    let count = read_varint(payload)?;
+    let delivered = read_ranges(payload, Some(count))?;
+    let returned = read_ranges(payload, None)?;
+    Some(Entry::Progress(Progressed { queue, settled, delivered, returned, deliverable_below }))
+}
+
+/// So many ranges, or all to the end.
+fn read_ranges(payload: &mut &[u8], count: Option<u64>) -> Option<SmallVec<[Range; 4]>> {
     let mut ranges = SmallVec::new();
-    while !payload.is_empty() {
-        let first = read_varint(&mut payload)?;
-        let last = first.checked_add(read_varint(&mut payload)?)?;
+    while count.map_or(!payload.is_empty(), |count| (ranges.len() as u64) < count) {
+        let first = read_varint(payload)?;
+        let last = first.checked_add(read_varint(payload)?)?;
         ranges.push((Sequence(first), Sequence(last)));
     }
-    Some(Entry::Settle(queue, ranges))
+    Some(ranges)
+}
+
+/// Reads back a message by its position: the publish record at the start of `bytes`, alone or part of a transaction.
+///
+/// # Errors
+/// Any [`Bad`]; [`Bad::Payload`] also for a record of another kind.
+pub fn read_message(bytes: &[u8], position: u64) -> Result<Publish<'_>, Bad> {
+    let (kind, version, payload) = open(bytes, position).or_else(|_| open(bytes, position | PART))?;
+    match read_single(kind, version, payload, position)? {
+        Entry::Publish(publish) => Ok(publish),
+        _ => Err(Bad::Payload),
+    }
 }
 
 #[cfg(test)]

@@ -2,22 +2,31 @@
 //!
 //! What lives after a restart is decided by three things, for each (queue, sequence) of a publish record:
 //! - the queue is defined: by the catalog, and the changes that the journal holds since;
-//! - the last checkpoint does not know the queue or gave out only lower sequences, or has it in the live set;
+//! - the last checkpoint does not know the queue or gave out only lower sequences, or has it among the living;
 //! - no settle record names it. (A message's settles stand behind it.)
+//!
+//! With the index of the last checkpoint only what the journal got since is read. Without it, or when a page of it cannot
+//! be read, all of the journal is.
 
-use super::catalog::{Catalog, Contents, Mark};
-use super::checkpoint::{self, Checkpointer, DEFINITIONS_NAME, QUEUES_NAME, Setting};
+use super::catalog::{Catalog, Contents, Known, Mark};
+use super::checkpoint::{Checkpointer, DEFINITIONS_NAME, Named, QUEUES_NAME, Setting, Task};
 use super::committer::{Committer, Current};
+use super::compaction::Compactor;
 use super::data_dir;
+use super::disk_log::{Driver, Journal};
 use super::files::Files;
-use super::journal::{Driver, Journal, Shared, State};
+use super::images::{self, Images};
+use super::index::{ImageId, PageSummary};
+use super::journal::{Shared, State};
+use super::metadata::Metadata;
 use super::place::Environment;
+use super::reader::Reader;
 use super::references::References;
-use super::replay::{Replay, Replayed};
+use super::replay::{Place, Replay, Replayed};
 use super::snapshot::{self, Snapshot};
-use super::{Drive, Error, LiveSet, Options, Recovered, RecoveredQueue, Report, Store, segment};
+use super::{Drive, Error, Options, Recovered, RecoveredQueue, Report, Store, segment};
 use crate::name::QueueId;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
@@ -36,20 +45,8 @@ pub(super) fn open(
     let mut report = Report::default();
     let segments = segment::list(files, &journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
     let (mut catalog, base) = open_catalog(&setting, &segments, &mut report)?;
-    let (mark, known): (Mark, Vec<QueueId>) =
-        (base.contents.mark, base.contents.live.keys().copied().collect());
-
-    let mut replay = Replay::new(
-        base.contents,
-        base.definitions_from,
-        setting.environment.files.clone(),
-        setting.options.data_dir.clone(),
-    );
-    for (index, (start, path)) in segments.iter().enumerate() {
-        replay.read_file(path, *start, index + 1 == segments.len(), &mut report)?;
-    }
-    let replayed = replay.finish(&mut report);
-
+    let (mark, known) = (base.contents.mark, base.contents.queues.ids());
+    let replayed = replay(&setting, &segments, &mut catalog, base, &mut report)?;
     catalog.apply(&replayed.changes)?;
     catalog.remove_strangers(known.into_iter())?;
     if replayed.end < mark.position {
@@ -58,32 +55,36 @@ pub(super) fn open(
             "the journal ends at {end}, before the last checkpoint at {covered}: files are missing"
         ));
     }
-    let current = open_current(&setting, &replayed, mark.position)?;
+    let current = open_current(&setting, &replayed, mark.position.max(replayed.given_out))?;
     let is_covered = mark.position == current.next;
-    report.clean = is_covered || (segments.is_empty() && mark.position == 0);
+    let is_new = segments.is_empty() && mark.position == 0;
+    report.clean = is_covered || is_new;
     let mut references = References::new(&current.starts, mark.position);
-    for (_, position, _) in replayed.queues.values().flat_map(|queue| &queue.messages) {
-        references.add(position.0, 1);
-    }
-    if !is_covered {
-        // The journal is in the catalog from here on, so that the next start need not read it for settles.
-        let mark = Mark { position: current.next, next_queue_id: replayed.next_queue_id.0 };
-        checkpoint::write(&mut catalog, &setting, mark, &live_sets(&replayed.queues))?;
-        references.set_checkpoint(mark.position);
-    }
+    count_references(&mut references, &replayed.queues, &*catalog.metadata)?;
     for start in references.take_free() {
         let path = segment::path(&journal_dir, start);
         files.remove(&path).map_err(|error| Error::io(path, error))?;
     }
     let state = State::new(current.next, references, replayed.next_queue_id);
     let (sender, tasks) = mpsc::channel();
-    let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender));
+    if !report.clean {
+        // Nobody but the checkpointer hears it, and it is not there yet: it cannot fail.
+        let _ = sender.send(Task::Sweep(named_images(&replayed.queues)));
+    }
+    let has_checkpoint = is_covered && mark.has_index;
+    let is_checkpoint_due = !is_new && !has_checkpoint;
+    let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender, is_checkpoint_due));
     shared.damages.store(report.damages, Relaxed);
     let (files, delay) = (setting.environment.files.clone(), setting.options.sync_delay);
+    let images = Arc::new(Images::new(Arc::clone(&catalog.metadata) as Arc<dyn Metadata>));
+    let reader = Arc::new(Reader::new(shared.clone(), files.clone(), journal_dir.clone()));
     let committer = Committer::new(shared.clone(), files, journal_dir.clone(), delay, current.file);
-    let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, tasks, lock);
-    let driver = start(drive, committer, checkpointer).map_err(|error| Error::io(journal_dir, error))?;
-    let journal = Journal::new(shared, driver);
+    let pages = (Arc::clone(&images), Arc::clone(&reader));
+    let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, pages, tasks, lock);
+    let compactor = Compactor::new(shared.clone(), reader.clone());
+    let driver =
+        start(drive, committer, checkpointer, compactor).map_err(|error| Error::io(journal_dir, error))?;
+    let journal = Journal::new(shared, images, reader, driver);
     let recovered = Recovered {
         definitions: replayed.definitions,
         queues: replayed.queues,
@@ -93,16 +94,108 @@ pub(super) fn open(
     Ok((Store::new(Arc::new(journal)), recovered))
 }
 
-/// Starts the two threads, if there are to be any.
-fn start(drive: Drive, committer: Committer, checkpointer: Checkpointer) -> std::io::Result<Driver> {
+/// Reads what the journal got since the checkpoint. If the index turns out to be damaged, all of it.
+fn replay(
+    setting: &Setting,
+    segments: &[(u64, PathBuf)],
+    catalog: &mut Catalog,
+    base: Base,
+    report: &mut Report,
+) -> Result<Replayed, Error> {
+    let before = report.clone();
+    let (definitions_from, has_index) =
+        (base.definitions_from, matches!(base.contents.queues, Known::Index(_)));
+    match read_segments(setting, segments, catalog, base, report) {
+        Err(error @ Error::Damaged(_)) if has_index => {
+            *report = before;
+            report.warnings.push(format!("the index of queues is rebuilt from the journal: {error}"));
+            let mut contents = catalog.load()?;
+            contents.queues = Known::LiveSets(catalog.load_live()?);
+            read_segments(setting, segments, catalog, Base { contents, definitions_from }, report)
+        }
+        result => result,
+    }
+}
+
+fn read_segments(
+    setting: &Setting,
+    segments: &[(u64, PathBuf)],
+    catalog: &Catalog,
+    base: Base,
+    report: &mut Report,
+) -> Result<Replayed, Error> {
+    let covered = match base.contents.queues {
+        Known::Index(_) => base.contents.mark.position,
+        Known::LiveSets(_) => 0,
+    };
+    let place = Place {
+        files: setting.environment.files.clone(),
+        data_dir: setting.options.data_dir.clone(),
+        metadata: Arc::clone(&catalog.metadata) as Arc<dyn Metadata>,
+    };
+    let mut replay = Replay::new(base.contents, base.definitions_from, place);
+    for (index, (start, path)) in segments.iter().enumerate() {
+        match segments.get(index + 1) {
+            Some(&(end, _)) if end <= covered => replay.pass_over(*start, end),
+            next => replay.read_file(path, *start, covered, next.is_none(), report)?,
+        }
+    }
+    replay.finish(report)
+}
+
+/// Counts who refers to which file. A page lies in one file, or has to be read.
+fn count_references(
+    references: &mut References,
+    queues: &BTreeMap<QueueId, RecoveredQueue>,
+    metadata: &dyn Metadata,
+) -> Result<(), Error> {
+    for (&id, queue) in queues {
+        queue.records().for_each(|(position, bytes)| references.add(position.0, 1, bytes));
+        for page in &queue.image.pages {
+            let PageSummary { positions: (lowest, highest), counts, .. } = page;
+            let is_in_one = references.bounds(lowest.0).is_some_and(|(_, end)| highest.0 < end);
+            if is_in_one {
+                let mean = counts.durable_bytes / u64::from(counts.durable.max(1)) + MEAN_OVERHEAD_BYTES;
+                let mean = u32::try_from(mean).unwrap_or(u32::MAX);
+                references.add(lowest.0, counts.durable.into(), mean);
+                continue;
+            }
+            let entries = images::read(metadata, id, page.image)?;
+            let durable = entries.iter().filter(|entry| entry.is_durable);
+            durable.for_each(|entry| references.add(entry.position.0, 1, entry.record_bytes));
+        }
+    }
+    Ok(())
+}
+
+/// What a record has beyond its body, about: only how sparse a file is depends on it.
+const MEAN_OVERHEAD_BYTES: u64 = 40;
+
+/// The images that queues name.
+fn named_images(queues: &BTreeMap<QueueId, RecoveredQueue>) -> Named {
+    let named = |queue: &RecoveredQueue| {
+        let images = queue.image.pages.iter().map(|page| page.image);
+        (images.collect::<HashSet<ImageId>>(), queue.image.next_image)
+    };
+    queues.iter().map(|(id, queue)| (*id, named(queue))).collect()
+}
+
+/// Starts the threads, if there are to be any.
+fn start(
+    drive: Drive,
+    committer: Committer,
+    checkpointer: Checkpointer,
+    compactor: Compactor,
+) -> std::io::Result<Driver> {
     if drive == Drive::Manual {
         let (committer, checkpointer) = (Box::new(committer), Box::new(checkpointer));
-        return Ok(Driver::Manual { committer, checkpointer });
+        return Ok(Driver::Manual { committer, checkpointer, compactor: Box::new(compactor) });
     }
-    let checkpointer =
-        thread::Builder::new().name("checkpointer".into()).spawn(move || checkpointer.run())?;
-    let committer = thread::Builder::new().name("committer".into()).spawn(move || committer.run())?;
-    Ok(Driver::Threads { committer, checkpointer })
+    let named = |name: &str| thread::Builder::new().name(name.into());
+    let checkpointer = named("checkpointer").spawn(move || checkpointer.run())?;
+    let committer = named("committer").spawn(move || committer.run())?;
+    let compactor = named("compactor").spawn(move || compactor.run())?;
+    Ok(Driver::Threads { committer, checkpointer, compactor })
 }
 
 /// What the journal is replayed upon.
@@ -244,12 +337,4 @@ fn open_current(setting: &Setting, replayed: &Replayed, covered: u64) -> Result<
     }
     let next = next.max(start + segment::HEADER_BYTES as u64);
     Ok(Opened { starts, next, file: Current { file, start } })
-}
-
-fn live_sets(queues: &HashMap<QueueId, RecoveredQueue>) -> HashMap<QueueId, LiveSet> {
-    let set = |(&queue, recovered): (&QueueId, &RecoveredQueue)| {
-        let live = recovered.messages.iter().map(|(sequence, ..)| *sequence).collect();
-        (queue, LiveSet { queue, next_sequence: recovered.next_sequence, live })
-    };
-    queues.iter().map(set).collect()
 }

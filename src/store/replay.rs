@@ -1,17 +1,18 @@
-//! Replays the journal's files over what the catalog holds, and says what is alive.
+//! Replays the journal's files over what the catalog holds: definitions here, messages in [`alive`](super::alive).
 //!
 //! It cuts the last file behind its last good record (a crash left the rest half written) and passes over bad bytes
 //! anywhere else ([`damage`](super::damage)); it decides nothing else and starts nothing.
 
-use super::catalog::{self, Contents, Live};
+use super::alive::Alive;
+use super::catalog::{self, Contents};
 use super::damage::Damage;
 use super::files::Files;
-use super::record::{self, Bad, Entry, Publish};
+use super::metadata::Metadata;
+use super::record::{self, Bad, Entry};
 use super::{Error, RecoveredQueue, Report, segment};
 use crate::definition::{Change, Definition};
-use crate::message::Message;
-use crate::name::{ExchangeName, Position, QueueId, Sequence};
-use std::collections::{BTreeMap, HashMap};
+use crate::name::{Position, QueueId};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Replayed {
     pub(super) definitions: Vec<Definition>,
-    pub(super) queues: HashMap<QueueId, RecoveredQueue>,
+    pub(super) queues: BTreeMap<QueueId, RecoveredQueue>,
     /// Changes to be made in the catalog.
     pub(super) changes: Vec<Change>,
     pub(super) next_queue_id: QueueId,
@@ -27,58 +28,60 @@ pub(super) struct Replayed {
     pub(super) starts: Vec<u64>,
     /// Behind the last good record.
     pub(super) end: u64,
+    /// Positions below were given out, if only to what is lost.
+    pub(super) given_out: u64,
 }
 
-#[derive(Debug, Default)]
-struct QueueReplay {
-    next_sequence: u64,
-    messages: BTreeMap<Sequence, (Position, Arc<Message>)>,
+/// Where things are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) data_dir: PathBuf,
+    /// Has the pages.
+    pub(super) metadata: Arc<dyn Metadata>,
 }
 
 /// A replay under way.
 #[derive(Debug)]
 pub(super) struct Replay {
-    files: Arc<dyn Files>,
-    data_dir: PathBuf,
+    place: Place,
     definitions: BTreeMap<Vec<u8>, Definition>,
     /// Earlier changes are in the definitions already, and later ones may have undone them: they are passed over.
     definitions_from: u64,
-    live: HashMap<QueueId, Live>,
-    queues: HashMap<QueueId, QueueReplay>,
+    alive: Alive,
     changes: Vec<Change>,
     next_queue_id: u64,
     starts: Vec<u64>,
+    /// Where the good records of each file end.
+    ends: Vec<u64>,
     end: u64,
-    /// The last message's exchange, shared with the next if it is the same.
-    exchange: ExchangeName,
 }
 
 impl Replay {
     /// Over the catalog's contents, whose definitions hold every change before `definitions_from`.
-    pub(super) fn new(
-        contents: Contents,
-        definitions_from: u64,
-        files: Arc<dyn Files>,
-        data_dir: PathBuf,
-    ) -> Self {
-        let next_sequence =
-            |live: &Live| QueueReplay { next_sequence: live.next_sequence.0, ..Default::default() };
+    pub(super) fn new(contents: Contents, definitions_from: u64, place: Place) -> Self {
         Self {
-            files,
-            data_dir,
-            queues: contents.live.iter().map(|(&id, live)| (id, next_sequence(live))).collect(),
+            place,
             next_queue_id: contents.mark.next_queue_id,
             definitions: contents.definitions,
             definitions_from,
-            live: contents.live,
+            alive: Alive::new(contents.queues),
             changes: Vec::new(),
             starts: Vec::new(),
+            ends: Vec::new(),
             end: 0,
-            exchange: ExchangeName::new(""),
         }
     }
 
-    /// Reads the file that starts at position `start`; files come in order.
+    /// A file that need not be read, because the checkpoint covers it.
+    pub(super) fn pass_over(&mut self, start: u64, end: u64) {
+        self.starts.push(start);
+        self.ends.push(end);
+        self.end = end;
+    }
+
+    /// Reads the file that starts at position `start`, from position `from` on, where a record begins; files come in
+    /// order.
     ///
     /// # Errors
     /// Those of the file system, also of keeping damaged bytes, and [`Error::Format`] for what a newer version wrote. Damage is reported only.
@@ -86,10 +89,11 @@ impl Replay {
         &mut self,
         path: &Path,
         start: u64,
+        from: u64,
         is_last: bool,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let bytes = self.files.read(path).map_err(|error| Error::io(path, error))?;
+        let bytes = self.place.files.read(path).map_err(|error| Error::io(path, error))?;
         report.files += 1;
         report.bytes += bytes.len() as u64;
         let mut at = segment::HEADER_BYTES.min(bytes.len());
@@ -98,6 +102,7 @@ impl Replay {
             // The name says what the header should, and each record's checksum covers its position.
             report.warnings.push(format!("{}: damaged header", path.display()));
         }
+        at = at.max(usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX)).min(bytes.len());
         let mut torn = None;
         while torn.is_none() && at < bytes.len() {
             match record::read(&bytes[at..], start + at as u64) {
@@ -106,7 +111,7 @@ impl Replay {
                     report.records += 1;
                     let position = start + (at - length) as u64;
                     for entry in entries {
-                        if self.apply(entry, position).is_err() {
+                        if self.apply(entry, position)?.is_err() {
                             report.warnings.push(unreadable(path, at - length));
                         }
                     }
@@ -125,17 +130,18 @@ impl Replay {
                     good => {
                         let end = good.unwrap_or(bytes.len());
                         let damage = Damage { path, offset: at, bytes: &bytes[at..end], reason };
-                        damage.pass_over(&*self.files, &self.data_dir, report)?;
+                        damage.pass_over(&*self.place.files, &self.place.data_dir, report)?;
                         at = end;
                     }
                 },
             }
         }
         if is_last {
-            cut(&*self.files, path, &bytes, at, torn, report)?;
+            cut(&*self.place.files, path, &bytes, at, torn, report)?;
         }
         self.starts.push(start);
         self.end = start + at as u64;
+        self.ends.push(self.end);
         Ok(())
     }
 
@@ -151,72 +157,51 @@ impl Replay {
         }
     }
 
-    fn apply(&mut self, entry: Entry<'_>, position: u64) -> Result<(), Bad> {
+    /// Applies what a record says; inside, why it cannot be understood.
+    fn apply(&mut self, entry: Entry<'_>, position: u64) -> Result<Result<(), Bad>, Error> {
         match entry {
-            Entry::Publish(publish) => return self.publish(&publish),
-            Entry::Settle(queue, ranges) => {
-                self.next_queue_id = self.next_queue_id.max(queue.0 + 1);
-                let queue = self.queues.entry(queue).or_default();
-                for (first, last) in ranges {
-                    queue.next_sequence = queue.next_sequence.max(last.0 + 1);
-                    while let Some((&sequence, _)) = queue.messages.range(first..=last).next() {
-                        queue.messages.remove(&sequence);
-                    }
-                }
-            }
+            Entry::Publish(publish) => return self.alive.publish(&publish, &*self.place.metadata),
+            Entry::Progress(progress) => self.alive.progress(&progress, &*self.place.metadata)?,
             Entry::Changes(changes) if position >= self.definitions_from => {
                 catalog::apply_changes(&mut self.definitions, &changes);
                 self.changes.extend(changes);
             }
             Entry::Changes(_) => {}
         }
-        Ok(())
-    }
-
-    fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Bad> {
-        if self.exchange.as_str() != publish.exchange {
-            self.exchange = ExchangeName::new(publish.exchange);
-        }
-        let mut message = None;
-        for &(id, sequence) in &publish.targets {
-            self.next_queue_id = self.next_queue_id.max(id.0 + 1);
-            let queue = self.queues.entry(id).or_default();
-            queue.next_sequence = queue.next_sequence.max(sequence.0 + 1);
-            let is_settled = |live: &Live| sequence < live.next_sequence && !live.live.contains(sequence);
-            if self.live.get(&id).is_some_and(is_settled) {
-                continue;
-            }
-            let message = match &message {
-                Some(message) => message,
-                None => message.insert(Arc::new(publish.message(self.exchange.clone())?)),
-            };
-            queue.messages.insert(sequence, (publish.position, message.clone()));
-        }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Drops what belongs to no defined queue, and returns the rest.
-    pub(super) fn finish(mut self, report: &mut Report) -> Replayed {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and the metadata store's own when a page cannot be read.
+    pub(super) fn finish(self, report: &mut Report) -> Result<Replayed, Error> {
         let defined = catalog::defined_queues(&self.definitions);
         let highest = defined.iter().map(|id| id.0 + 1).max().unwrap_or(1);
-        self.queues.retain(|id, _| defined.contains(id));
-        let mut messages = 0;
-        let recovered = |(id, queue): (QueueId, QueueReplay)| {
-            messages += queue.messages.len() as u64;
-            let next_sequence = Sequence(queue.next_sequence);
-            let queue = queue.messages.into_iter().map(|(sequence, (at, message))| (sequence, at, message));
-            (id, RecoveredQueue { next_sequence, messages: queue.collect() })
+        let next_queue_id = self.next_queue_id.max(self.alive.next_queue_id()).max(highest);
+        let (starts, ends) = (&self.starts, &self.ends);
+        let is_there = |position: Position| {
+            let file = starts.partition_point(|start| *start <= position.0).checked_sub(1);
+            file.is_some_and(|file| position.0 < ends[file])
         };
-        let queues = self.queues.into_iter().map(recovered).collect();
-        report.messages = messages;
-        Replayed {
+        let metadata = &*self.place.metadata;
+        let (queues, missing) = self.alive.finish(|id| defined.contains(&id), &is_there, metadata)?;
+        if missing.count > 0 {
+            let count = missing.count;
+            report.warnings.push(format!(
+                "{count} messages are lost: they had been written, and the journal does not have them any more"
+            ));
+        }
+        report.messages = queues.values().map(RecoveredQueue::count).sum();
+        Ok(Replayed {
             definitions: self.definitions.into_values().collect(),
             queues,
             changes: self.changes,
-            next_queue_id: QueueId(self.next_queue_id.max(highest)),
-            starts: self.starts,
+            next_queue_id: QueueId(next_queue_id),
             end: self.end,
-        }
+            given_out: self.end.max(missing.end),
+            starts: self.starts,
+        })
     }
 }
 

@@ -86,6 +86,6 @@ pub(super) fn read(files: &dyn Files, dir: &Path, name: &str) -> Result<Option<S
         let (key, value) = part().zip(part()).ok_or_else(damaged)?;
         entries.insert(key, Some(value));
     }
-    let mark = Mark { position: long(16), next_queue_id: long(24) };
+    let mark = Mark { position: long(16), next_queue_id: long(24), has_index: false };
     Ok(Some(Snapshot { mark, entries }))
 }

@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.forget_reply_addresses(channel);
                 Ok(Reply::Done)
             }
-            Request::Get { queue, no_ack, .. } => self.get(&queue, no_ack),
+            Request::Get { queue, no_ack, .. } => self.get(&queue, no_ack).await,
             Request::Commit { publishes, settles, .. } => self.commit(&publishes, &settles).await,
             Request::Resume(consumers) => {
                 self.has_shared_limits = true;
@@ -219,9 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         gone.for_each(|(_, address)| self.broker.unsubscribe_replies(&address));
     }
 
-    fn get(&mut self, name: &QueueName, no_ack: bool) -> Result<Reply, Exception> {
+    async fn get(&mut self, name: &QueueName, no_ack: bool) -> Result<Reply, Exception> {
         let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
-        let got = self.broker.get(session, name, no_ack, &mut self.wakes)?;
+        let got = self.broker.get(session, name, no_ack, &mut self.wakes).await?;
         Ok(Reply::Got(got.map(|(queue, taken)| Got {
             queue,
             sequence: taken.sequence,

@@ -99,7 +99,7 @@ pub(in crate::management) fn get(call: &Call) -> Result<Answer, Error> {
     let (broker, name, mut wakes) = (&call.node.broker, call.parameter("queue").into(), Wakes::default());
     let mut taken: Vec<(QueueId, Taken)> = Vec::new();
     for _ in 0..count {
-        match broker.get(&session, &name, false, &mut wakes)? {
+        match call.wait(broker.get(&session, &name, false, &mut wakes))? {
             Some(message) => taken.push(message),
             None => break,
         }

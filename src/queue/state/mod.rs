@@ -10,17 +10,25 @@
 //!                          └───────────────────────────────┘
 //!                                      Requeue
 //! ```
+//!
+//! A message that waits need not be in memory: its entry may know only where it stands in the journal, and a run of such
+//! entries may be a page in the metadata store. What has to be read for the next deliveries is asked for by
+//! [`Effect::Load`], at most one thing at a time, and comes with [`Command::Loaded`] or [`Command::PageLoaded`].
 
+mod command;
 mod consumers;
+mod pages;
 mod ready;
 #[cfg(test)]
 mod tests;
 
+pub use command::{Command, Effect, Read};
 pub use consumers::{ChannelCredit, Consumer, ConsumerKey};
-pub use ready::{Entry, NEVER};
+pub use pages::{Load, Wanted, Window};
+pub use ready::{Entry, NEVER, NewImage};
 
-use crate::message::Message;
 use crate::name::{ConsumerId, Position, Sequence};
+use crate::store::index::{IndexEntry, PageSummary, QueueImage};
 use crate::time::Millis;
 use consumers::Consumers;
 use foldhash::HashMap;
@@ -28,76 +36,15 @@ use ready::Ready;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What is asked of a queue.
-#[derive(Debug)]
-pub enum Command<'a> {
-    /// Put a message at the place it reserved.
-    Enqueue(Entry),
-    /// Give up a reserved place: the message goes elsewhere or nowhere.
-    Release(Sequence),
-    /// Add a consumer.
-    Subscribe(Consumer),
-    /// Remove a consumer; what it has unacked stays with its channel.
-    Unsubscribe(ConsumerKey, ConsumerId),
-    /// Take the first ready message, for `basic.get`.
-    Get {
-        /// Whether it will be settled later; otherwise it is settled now.
-        acknowledges: bool,
-    },
-    /// Settle unacked messages for good.
-    Ack(&'a [Sequence]),
-    /// Return unacked messages to their places.
-    Requeue(&'a [Sequence]),
-    /// The consumer's connection takes no more for now.
-    Block(ConsumerKey, ConsumerId),
-    /// The consumer may take messages again: room in its outbox, credit on its channel.
-    Resume(ConsumerKey, ConsumerId),
-    /// Change how many the consumer may have unacked.
-    SetPrefetch(ConsumerKey, ConsumerId, u32),
-    /// Settle all ready messages.
-    Purge,
-    /// Go on delivering: see [`State::has_more`].
-    Continue,
-    /// Nothing but what every command does first: settle what expired.
-    Expire,
-}
-
 /// How many messages one command delivers at most, so that whoever carries the effects out can stop a consumer whose
 /// outbox is full.
 const DELIVERIES_MAX: usize = 64;
-
-/// What a command leads to, in order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Hand the message to the consumer.
-    Deliver {
-        /// Who gets it.
-        consumer: ConsumerKey,
-        /// Its place, for settling.
-        sequence: Sequence,
-        /// Whether it was delivered before.
-        redelivered: bool,
-        /// The message.
-        message: Arc<Message>,
-    },
-    /// The answer to `Get`.
-    Got {
-        /// Its place, for settling.
-        sequence: Sequence,
-        /// Whether it was delivered before.
-        redelivered: bool,
-        /// The message.
-        message: Arc<Message>,
-    },
-    /// The message is gone for good: its record may go, too.
-    Settled(Sequence, Position),
-    /// The message lived its time and is gone for good.
-    Expired(Sequence, Position),
-    /// The answer to `Subscribe`.
-    Subscribed(ConsumerKey),
-    /// The last consumer of a queue that had one is gone.
-    Unused,
-}
+/// How many messages one command lets leave memory at most.
+const EVICTIONS_MAX: usize = 1024;
+/// So many messages at a time are noted as about to be delivered, and again when half of them are.
+const NOTED_MESSAGES: u64 = 8192;
+/// While memory is short a queue keeps so much of its messages there all the same: the next to be delivered.
+const LEAN_BYTES: u64 = 64 << 10;
 
 /// Why a consumer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,35 +69,88 @@ pub struct Shape {
     pub single_active: bool,
 }
 
+/// Why something is being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Loading {
+    #[default]
+    Nothing,
+    ToDeliver,
+    ToExpire,
+}
+
+/// How short memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Whether messages that wait are to leave memory at once.
+    pub is_lean: bool,
+    /// How much is read ahead.
+    pub window: Window,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self { is_lean: false, window: Window { low_bytes: 1 << 20, high_bytes: 4 << 20 } }
+    }
+}
+
 /// A queue's state.
 #[derive(Debug, Default)]
 pub struct State {
     ready: Ready,
     unacked: HashMap<Sequence, Unacked>,
     unacked_bytes: u64,
+    /// What unacked messages take of memory.
+    unacked_memory_bytes: u64,
+    /// What is being read.
+    loading: Loading,
+    /// Somebody's `Get` waits for the first message to be read.
+    has_get_waiting: bool,
+    pressure: Pressure,
     /// Places given to publishes that have not arrived yet.
     reserved: BTreeSet<Sequence>,
     next_sequence: Sequence,
-    /// One more than the highest sequence ever delivered: below it a message may have been seen by somebody.
-    delivered_below: Sequence,
     consumers: Consumers,
+    noted: Noted,
+}
+
+/// Below which sequence messages may be delivered, because it is durable that they may have been: so that a message that
+/// was delivered before a crash always says so after it. Queues with priorities go without: their order is not that of
+/// the sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Noted {
+    durable: Sequence,
+    asked: Sequence,
 }
 
 impl State {
-    /// A queue of that shape with what recovery found, in the order of the sequences.
-    pub fn recovered(
-        shape: Shape,
-        next_sequence: Sequence,
-        entries: impl IntoIterator<Item = Entry>,
-    ) -> Self {
+    /// A queue of that shape with what recovery found.
+    pub fn recovered(shape: Shape, image: QueueImage) -> Self {
         let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
-        let ready = Ready::new(shape.max_priority);
-        let next_sequence = next_sequence.max(Sequence(1));
+        let ready = Ready::new(shape.max_priority, image.next_image);
+        let next_sequence = image.next_sequence.max(Sequence(1));
         let mut state = Self { ready, consumers, next_sequence, ..Self::default() };
-        for entry in entries {
-            state.ready.insert(entry);
+        let QueueImage { mut pages, mut entries, .. } = image;
+        pages.sort_unstable_by_key(|page| (page.level, page.first));
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        pages.into_iter().for_each(|page| state.ready.add_page(page));
+        for index in entries {
+            state.ready.insert(Entry { index, message: None });
         }
         state
+    }
+
+    /// How short memory is, from now on.
+    pub fn set_pressure(&mut self, pressure: Pressure) {
+        self.pressure = pressure;
+    }
+
+    /// Whether a message that came now would wait without being in memory.
+    pub fn would_park(&self) -> bool {
+        self.must_park() && !(self.ready.is_empty() && self.consumers.is_any_ready())
+    }
+
+    fn must_park(&self) -> bool {
+        self.pressure.is_lean && self.memory_bytes() > LEAN_BYTES
     }
 
     /// Takes the next place in the queue. It must be followed by `Enqueue` or `Release`.
@@ -175,7 +175,7 @@ impl State {
         match command {
             Command::Enqueue(entry) => {
                 if !self.reserved.is_empty() {
-                    self.reserved.remove(&entry.sequence);
+                    self.reserved.remove(&entry.index.sequence);
                 }
                 self.enqueue(entry, effects);
                 // A message that lives no time at all is delivered at once or never.
@@ -203,7 +203,7 @@ impl State {
                 self.dispatch(effects);
             }
             Command::Requeue(sequences) => {
-                sequences.iter().for_each(|sequence| self.requeue(*sequence));
+                sequences.iter().for_each(|sequence| self.requeue(*sequence, effects));
                 self.expire(now, effects);
                 self.dispatch(effects);
             }
@@ -216,18 +216,95 @@ impl State {
                 self.consumers.set_prefetch(key, id, prefetch);
                 self.dispatch(effects);
             }
-            Command::Purge => {
-                let gone = self.ready.take();
-                effects.extend(gone.iter().map(|entry| Effect::Settled(entry.sequence, entry.position)));
-            }
+            Command::Purge => self.purge(effects),
             Command::Continue => self.dispatch(effects),
             Command::Expire => {}
+            Command::Loaded(read) => self.loaded(read, effects),
+            Command::PageLoaded { level, first, image, entries } => {
+                let loading = std::mem::take(&mut self.loading);
+                self.ready.page_loaded(level, first, image, entries);
+                self.expire(now, effects);
+                if loading == Loading::ToExpire {
+                    self.ready.page_back(now, level, first);
+                }
+                self.dispatch(effects);
+            }
+            Command::Noted(sequence) => {
+                self.noted.durable = self.noted.durable.max(sequence);
+                self.dispatch(effects);
+            }
+            Command::Evict { bytes } => self.evict(bytes, effects),
+            Command::Stored { level, sequence, position, record_bytes } => {
+                self.ready.stored(level, sequence, position, record_bytes);
+            }
         }
+        self.load(now, effects);
+    }
+
+    /// Asks for what the next deliveries need, and hands on what is to be done with images.
+    fn load(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if self.ready.missing() > 0 && self.loading == Loading::Nothing {
+            let is_wanted = self.has_get_waiting || self.consumers.is_any_ready();
+            let window = self.pressure.window;
+            let load = if is_wanted { self.ready.next_load(window) } else { None };
+            if let Some(load) = load {
+                self.loading = Loading::ToDeliver;
+                effects.push(Effect::Load(load));
+            } else if let Some(load) = self.ready.due_page(now) {
+                self.loading = Loading::ToExpire;
+                effects.push(Effect::Load(load));
+            }
+        }
+        let paging = &mut self.ready.paging;
+        if !paging.is_empty() {
+            effects.extend(paging.written.drain(..).map(Effect::WriteImage));
+            effects.extend(paging.forgotten.drain(..).map(Effect::ForgetImage));
+        }
+    }
+
+    fn purge(&mut self, effects: &mut Vec<Effect>) {
+        let gone = self.ready.take();
+        effects.extend(gone.entries.iter().map(|entry| Effect::Settled(entry.index)));
+        effects.extend(gone.pages.into_iter().map(Effect::PageSettled));
+    }
+
+    fn loaded(&mut self, read: Vec<(Wanted, Read)>, effects: &mut Vec<Effect>) {
+        self.loading = Loading::Nothing;
+        for (Wanted { level, sequence, position, .. }, read) in read {
+            match read {
+                Read::Message(message) => _ = self.ready.loaded(level, sequence, position, message),
+                Read::Lost => {
+                    let lost = self.ready.unreadable(level, sequence, position);
+                    effects.extend(lost.map(|entry| Effect::Lost(entry.index)));
+                }
+            }
+        }
+        self.dispatch(effects);
+    }
+
+    fn evict(&mut self, bytes: u64, effects: &mut Vec<Effect>) {
+        let mut freed = 0;
+        if self.unacked_memory_bytes > 0 {
+            for unacked in self.unacked.values_mut().filter(|unacked| unacked.entry.index.position.is_some())
+            {
+                freed += unacked.entry.memory_bytes();
+                unacked.entry.message = None;
+            }
+            self.unacked_memory_bytes -= freed;
+        }
+        let mut unstored = Vec::new();
+        self.ready.evict(bytes.saturating_sub(freed), EVICTIONS_MAX, &mut unstored);
+        let unstored = unstored.into_iter();
+        effects.extend(unstored.map(|(level, sequence, message)| Effect::Unstored {
+            level,
+            sequence,
+            message,
+        }));
     }
 
     fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         while let Some(entry) = self.ready.pop_expired(now) {
-            effects.push(Effect::Expired(entry.sequence, entry.position));
+            effects.push(Effect::Expired(entry.index));
         }
     }
 
@@ -244,7 +321,7 @@ impl State {
     /// Whether messages wait although somebody could take them: the last command stopped at its bound, and
     /// `Continue` is due.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() && self.consumers.is_any_ready()
+        self.ready.front().is_some() && self.consumers.is_any_ready()
     }
 
     /// Whether a consumer may be added.
@@ -257,15 +334,19 @@ impl State {
         if has_exclusive || is_taken { Err(Refusal::ExclusiveUse) } else { Ok(()) }
     }
 
-    fn enqueue(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+    fn enqueue(&mut self, mut entry: Entry, effects: &mut Vec<Effect>) {
         // The common case of a queue that keeps up: nothing waits, so the message goes straight through.
         if self.ready.is_empty()
+            && entry.message.is_some()
             && let Some((key, consumer)) = self.consumers.take_next()
         {
             let holder =
                 consumer.acknowledges.then(|| (key, consumer.id, Arc::clone(&consumer.channel_credit)));
             self.deliver(key, holder, entry, effects);
             return;
+        }
+        if entry.index.position.is_some() && self.must_park() {
+            entry.message = None;
         }
         self.ready.insert(entry);
         self.dispatch(effects);
@@ -274,7 +355,8 @@ impl State {
     /// Delivers while there is a message and somebody to take it, up to the bound.
     fn dispatch(&mut self, effects: &mut Vec<Effect>) {
         for _ in 0..DELIVERIES_MAX {
-            if self.ready.is_empty() {
+            let Some(front) = self.ready.front() else { return };
+            if !self.consumers.is_any_ready() || !self.may_deliver(front, effects) {
                 return;
             }
             let Some((key, consumer)) = self.consumers.take_next() else { return };
@@ -285,6 +367,18 @@ impl State {
         }
     }
 
+    /// Whether it is durable that the message may have been delivered; if not, or not for long, that is asked for.
+    fn may_deliver(&mut self, entry: IndexEntry, effects: &mut Vec<Effect>) -> bool {
+        if entry.is_delivered || !entry.is_durable || self.ready.has_priorities() {
+            return true;
+        }
+        if entry.sequence.0 + NOTED_MESSAGES / 2 >= self.noted.asked.0 {
+            self.noted.asked = Sequence(entry.sequence.0 + NOTED_MESSAGES);
+            effects.push(Effect::Note(self.noted.asked));
+        }
+        entry.sequence < self.noted.durable
+    }
+
     fn deliver(
         &mut self,
         consumer: ConsumerKey,
@@ -292,56 +386,79 @@ impl State {
         entry: Entry,
         effects: &mut Vec<Effect>,
     ) {
-        let (sequence, redelivered) = (entry.sequence, entry.redelivered);
-        effects.push(Effect::Deliver {
-            consumer,
-            sequence,
-            redelivered,
-            message: Arc::clone(&entry.message),
-        });
-        self.delivered_below = self.delivered_below.max(Sequence(sequence.0 + 1));
+        let IndexEntry { sequence, is_delivered: redelivered, is_durable, .. } = entry.index;
+        let Some(message) = entry.message.clone() else {
+            debug_assert!(false, "only what is in memory is taken for a delivery");
+            return;
+        };
+        effects.push(Effect::Deliver { consumer, sequence, redelivered, is_durable, message });
         match holder {
             Some(holder) => self.hold(entry, Some(holder)),
-            None => effects.push(Effect::Settled(sequence, entry.position)),
+            None => effects.push(Effect::Settled(entry.index)),
         }
     }
 
-    fn hold(&mut self, entry: Entry, holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>) {
-        self.unacked_bytes += entry.message.body().len() as u64;
-        self.unacked.insert(entry.sequence, Unacked { entry, holder });
+    fn hold(&mut self, mut entry: Entry, holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>) {
+        self.unacked_bytes += u64::from(entry.index.body_bytes);
+        entry.index.is_delivered = true;
+        if entry.index.position.is_some() && self.must_park() {
+            entry.message = None;
+        }
+        self.unacked_memory_bytes += entry.memory_bytes();
+        self.unacked.insert(entry.index.sequence, Unacked { entry, holder });
     }
 
     fn get(&mut self, acknowledges: bool, effects: &mut Vec<Effect>) {
-        let Some(entry) = self.ready.pop() else { return };
-        let (sequence, redelivered) = (entry.sequence, entry.redelivered);
-        effects.push(Effect::Got { sequence, redelivered, message: Arc::clone(&entry.message) });
-        self.delivered_below = self.delivered_below.max(Sequence(sequence.0 + 1));
+        let front = self.ready.front();
+        let may_deliver = front.is_some_and(|front| self.may_deliver(front, effects));
+        let Some(entry) = (if may_deliver { self.ready.pop() } else { None }) else {
+            self.has_get_waiting = !self.ready.is_empty();
+            effects.extend(self.has_get_waiting.then_some(Effect::GetLater));
+            return;
+        };
+        self.has_get_waiting = false;
+        let IndexEntry { sequence, is_delivered: redelivered, is_durable, .. } = entry.index;
+        let Some(message) = entry.message.clone() else { return };
+        effects.push(Effect::Got { sequence, redelivered, is_durable, message });
         if acknowledges {
             self.hold(entry, None);
         } else {
-            effects.push(Effect::Settled(sequence, entry.position));
+            effects.push(Effect::Settled(entry.index));
         }
     }
 
     fn ack(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
         if let Some(entry) = self.take_unacked(sequence) {
-            effects.push(Effect::Settled(sequence, entry.position));
+            effects.push(Effect::Settled(entry.index));
         }
     }
 
-    fn requeue(&mut self, sequence: Sequence) {
-        if let Some(entry) = self.take_unacked(sequence) {
-            self.ready.insert(Entry { redelivered: true, ..entry });
+    fn requeue(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
+        if let Some(mut entry) = self.take_unacked(sequence) {
+            entry.index.returns = entry.index.returns.saturating_add(1);
+            effects.push(Effect::Returned(entry.index));
+            self.ready.insert(entry);
         }
     }
 
     fn take_unacked(&mut self, sequence: Sequence) -> Option<Entry> {
         let Unacked { entry, holder } = self.unacked.remove(&sequence)?;
-        self.unacked_bytes -= entry.message.body().len() as u64;
+        self.unacked_bytes -= u64::from(entry.index.body_bytes);
+        self.unacked_memory_bytes -= entry.memory_bytes();
         if let Some((key, id, credit)) = holder {
             self.consumers.give_back(key, id, &credit);
         }
         Some(entry)
+    }
+
+    /// What its messages take of memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.ready.memory_bytes() + self.unacked_memory_bytes
+    }
+
+    /// How many messages that wait are in the journal only.
+    pub fn paged_count(&self) -> usize {
+        self.ready.missing()
     }
 
     /// How many messages wait to be delivered.
@@ -359,9 +476,9 @@ impl State {
         (self.ready.body_bytes(), self.unacked_bytes)
     }
 
-    /// The position of an unacked message's record, for a transaction's group.
-    pub fn unacked_position(&self, sequence: Sequence) -> Option<Position> {
-        self.unacked.get(&sequence).map(|unacked| unacked.entry.position)
+    /// An unacked message's entry, for a transaction's group.
+    pub fn unacked_entry(&self, sequence: Sequence) -> Option<IndexEntry> {
+        self.unacked.get(&sequence).map(|unacked| unacked.entry.index)
     }
 
     /// The consumers, in no order that means something.
@@ -384,20 +501,48 @@ impl State {
         self.next_sequence
     }
 
-    /// One more than the highest place ever delivered.
-    pub fn delivered_below(&self) -> Sequence {
-        self.delivered_below
+    /// Whether a message that came now would be delivered at once and be unacked then.
+    pub fn would_deliver(&self) -> bool {
+        self.ready.is_empty() && self.consumers.is_any_ready()
     }
 
-    /// All places not settled whose message has a record or will have one, in order: what a checkpoint keeps.
-    pub fn live(&self) -> Vec<Sequence> {
-        let stored = |entry: &&Entry| entry.position.is_some();
-        let mut live: Vec<Sequence> = self.ready.iter().filter(stored).map(|entry| entry.sequence).collect();
+    /// What a checkpoint keeps. What it wants done with images comes with the effects.
+    pub fn image(&mut self, effects: &mut Vec<Effect>) -> QueueImage {
+        if self.consumers.len() == 0 && !self.has_get_waiting {
+            // Every delivery so far is written down. Whoever comes next has it noted anew.
+            self.noted = Noted::default();
+        }
+        let (next_sequence, deliverable_below) = (self.next_sequence, self.noted.asked);
+        let mut image = QueueImage { next_sequence, deliverable_below, ..QueueImage::default() };
+        self.ready.image(&mut image);
+        let unacked = self.unacked.values().map(|unacked| unacked.entry.index);
+        let unacked = unacked.filter(|entry| entry.is_durable);
+        image.unacked = unacked.clone().map(|entry| entry.sequence).collect();
+        image.entries.extend(unacked);
+        image.reserved.extend(&self.reserved);
+        self.load(Millis::default(), effects);
+        image
+    }
+
+    /// A message's record moved in the journal. False if the message is gone, has another record, or is in a cold page.
+    /// `to` is the new record's position and length.
+    pub fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> bool {
+        match self.unacked.get_mut(&sequence).filter(|unacked| unacked.entry.index.position == from) {
+            Some(unacked) => {
+                let index = &mut unacked.entry.index;
+                (index.position, index.record_bytes) = to;
+                true
+            }
+            None => self.ready.relocate(sequence, from, to),
+        }
+    }
+
+    /// The entries, ready and unacked, whose records stand between two positions, and the cold pages that may have such.
+    pub fn records_between(&self, from: Position, to: Position) -> (Vec<IndexEntry>, Vec<Load>) {
         let unacked = self.unacked.values().map(|unacked| &unacked.entry);
-        live.extend(unacked.filter(stored).map(|entry| entry.sequence));
-        live.extend(&self.reserved);
-        live.sort_unstable();
-        live
+        let entries = self.ready.iter().chain(unacked).map(|entry| entry.index);
+        let entries = entries.filter(|entry| from <= entry.position && entry.position < to);
+        (entries.collect(), self.ready.cold_pages(from, to))
     }
 
     /// Gives back what unacked messages take of their channels' shared credit: nobody will settle them in a deleted queue.
@@ -406,10 +551,10 @@ impl State {
         holders.for_each(|(_, _, credit)| credit.give_back());
     }
 
-    /// The records of all messages, ready and unacked: what goes with a deleted queue.
-    pub fn positions(&self) -> Vec<Position> {
-        let ready = self.ready.iter().map(|entry| entry.position);
-        let unacked = self.unacked.values().map(|unacked| unacked.entry.position);
-        ready.chain(unacked).filter(|position| position.is_some()).collect()
+    /// Takes all messages, ready and unacked, of a queue that is deleted: entries that are here, and cold pages.
+    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<PageSummary>) {
+        let ready = self.ready.take();
+        let unacked = self.unacked.drain().map(|(_, unacked)| unacked.entry.index);
+        (ready.entries.iter().map(|entry| entry.index).chain(unacked).collect(), ready.pages)
     }
 }

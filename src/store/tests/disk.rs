@@ -107,6 +107,16 @@ impl SimDisk {
         self.0.durable_names.lock().insert(path.into(), content);
     }
 
+    /// The metadata store and the snapshots are gone.
+    pub(super) fn lose_metadata(&self) {
+        for metadata in [&self.0.metadata, &self.0.durable_metadata] {
+            metadata.lock().clear();
+        }
+        for names in [&self.0.names, &self.0.durable_names] {
+            names.lock().retain(|path, _| !path.to_string_lossy().contains("snapshot"));
+        }
+    }
+
     /// What a power cut would leave of a file that it would leave.
     pub(super) fn durable(&self, path: &Path) -> Vec<u8> {
         self.0.durable_names.lock()[path].lock().durable.clone()
@@ -276,7 +286,7 @@ impl SimMetadata {
     }
 
     fn map(&self) -> MemoryMetadata {
-        MemoryMetadata(self.disk.0.metadata.lock().clone())
+        MemoryMetadata(Mutex::new(self.disk.0.metadata.lock().clone()))
     }
 }
 
@@ -289,11 +299,11 @@ impl Metadata for SimMetadata {
         self.map().visit(prefix, visit)
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
         self.check()?;
-        let mut map = self.map();
+        let map = self.map();
         map.apply(batch)?;
-        *self.disk.0.metadata.lock() = map.0;
+        *self.disk.0.metadata.lock() = map.0.into_inner();
         Ok(())
     }
 

@@ -27,9 +27,10 @@ fn transfer(store: &Store, model: &Model, from: u64, to: u64) {
     let _hold = store.hold_checkpoints();
     let taken = model.with(from, |queue| {
         let sequence = *queue.held.iter().find(|(_, (position, _))| position.is_some())?.0;
-        queue.held.remove_entry(&sequence)
+        let (position, body) = queue.held.remove(&sequence)?;
+        Some((queue.settled(sequence, position), body))
     });
-    let Some((sequence, (position, body))) = taken else { return };
+    let Some((settled, body)) = taken else { return };
     std::thread::yield_now();
     // The place given out is in the live set from now on, although the message is still on its way.
     let target = model.with(to, |queue| {
@@ -39,10 +40,9 @@ fn transfer(store: &Store, model: &Model, from: u64, to: u64) {
     });
     std::thread::yield_now();
     let (message, targets) = (message(&body), [(QueueId(to), target)]);
-    let settled = [(sequence, position)];
-    let (positions, _) = store.append_transaction(&[(&message, &targets)], &[(QueueId(from), &settled)]);
+    let (places, _) = store.append_transaction(&[(&message, &targets)], &[(QueueId(from), &[settled])]);
     std::thread::yield_now();
-    model.with(to, |queue| queue.held.insert(target, (positions[0], body)));
+    model.with(to, |queue| queue.put(target, &places[0], body));
 }
 
 /// What a publisher and a consumer of queue 4 were told before the power went.
@@ -102,9 +102,9 @@ fn cut_power(seed: u64) {
     store.close().unwrap_err();
     drop(store);
 
-    let (_store, recovered) =
+    let (store, recovered) =
         open_with(options, disk.after_power_cut().environment(), Drive::Threads).unwrap();
-    let held = held(&recovered);
+    let held = held(&store, &recovered);
     let mut tokens: Vec<u8> =
         (1..=3).flat_map(|id| held[&QueueId(id)].values()).map(|(_, body)| body[0]).collect();
     tokens.sort_unstable();

@@ -3,11 +3,10 @@
 use super::super::{Drive, Options, Store, open_with};
 use super::super::{Step, SyncWaiter};
 use super::disk::SimDisk;
-use super::support::{Dice, Held, Model, held, options};
-use crate::name::{Position, QueueId};
+use super::support::{Bodies, Dice, Model, bodies, held, options};
+use crate::name::Position;
 use crate::time::{self, Duration, Instant};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ fn manual() -> Options {
 }
 
 /// What the queues held when a record was appended, by its end.
-type History = Vec<(Position, HashMap<QueueId, Held>)>;
+type History = Vec<(Position, Bodies)>;
 
 #[derive(Default)]
 struct Confirmed(Mutex<Position>);
@@ -40,7 +39,7 @@ fn live(dice: &mut Dice, disk: &SimDisk, now: &mut Instant) -> (Vec<String>, His
     let (store, recovered) = open_with(manual(), disk.environment(), Drive::Manual).unwrap();
     let model = Model::new(&store, &recovered);
     let confirmed = Arc::new(Confirmed::default());
-    let mut history = vec![(store.synced(), model.held())];
+    let mut history = vec![(store.synced(), bodies(model.held()))];
     for _ in 0..dice.roll(300) {
         *now += Duration::from_millis(dice.roll(3));
         let ids: Vec<u64> = model.queues.lock().keys().map(|id| id.0).collect();
@@ -51,15 +50,22 @@ fn live(dice: &mut Dice, disk: &SimDisk, now: &mut Instant) -> (Vec<String>, His
             }
             2 | 3 => {
                 store.step_checkpointer(*now);
+                if dice.roll(3) == 0 {
+                    store.step_compactor();
+                }
                 continue;
             }
             4 if ids.len() < 3 => model.declare(&store, recovered.next_queue_id.0 + ids.len() as u64 * 7),
             _ if ids.is_empty() => continue,
             5 | 6 => model.settle(&store, ids[dice.roll(ids.len() as u64) as usize], 2),
             7 => model.transfer(&store, ids[0], ids[ids.len() - 1]),
+            8 => {
+                model.page_out(&store, ids[dice.roll(ids.len() as u64) as usize], 5);
+                continue;
+            }
             n => model.publish(&store, &ids, &vec![n as u8; dice.roll(200) as usize]),
         };
-        history.push((end, model.held()));
+        history.push((end, bodies(model.held())));
         if dice.roll(4) == 0 {
             store.notify_when_synced(end, confirmed.clone());
         }
@@ -79,8 +85,8 @@ fn simulate(seed: u64) -> Vec<String> {
         trace.extend(operations);
         disk = disk.after_power_cut();
         let (store, recovered) = open_with(manual(), disk.environment(), Drive::Manual).unwrap();
+        let found = bodies(held(&store, &recovered));
         drop(store);
-        let found = held(&recovered);
         let is_kept = |(end, state): &&(Position, _)| *end >= confirmed && *state == found;
         let count = history.iter().filter(is_kept).count();
         let last_confirmed = history.iter().rposition(|(end, _)| *end <= confirmed).unwrap_or(0);
@@ -126,9 +132,10 @@ fn a_checkpoint_by_hand_waits_for_transactions_and_for_the_committer() {
     store.close().unwrap();
     assert_eq!(store.step_committer(now), Step::Over);
     drop(store);
-    let (_, recovered) = open_with(manual(), disk.after_power_cut().environment(), Drive::Manual).unwrap();
+    let (store, recovered) =
+        open_with(manual(), disk.after_power_cut().environment(), Drive::Manual).unwrap();
     assert!(recovered.report.clean);
-    assert_eq!(held(&recovered), model.held());
+    assert_eq!(held(&store, &recovered), model.held());
 }
 
 #[test]

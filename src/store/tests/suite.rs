@@ -1,5 +1,6 @@
 //! What every message log does, on disk and in memory.
 
+use super::super::record::{Origin, Progress, Settled};
 use super::super::{Store, SyncWaiter, memory, open};
 use super::support::{Model, message, options};
 use crate::name::{Position, QueueId, Sequence};
@@ -16,6 +17,11 @@ fn on_each(test: impl Fn(&Store, &Model)) {
     store.close().unwrap();
 }
 
+fn settle(store: &Store, position: Position, is_durable: bool) -> Position {
+    let settled = [Settled { sequence: Sequence(99), position, record_bytes: 150, is_durable }];
+    store.append_progress(QueueId(1), &Progress { settled: &settled, ..Progress::default() })
+}
+
 fn wait(store: &Store, end: Position) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(store.wait_synced(end)).unwrap();
@@ -28,11 +34,15 @@ fn positions_name_messages_and_grow() {
         model.declare(store, 1);
         let mut last = Position::NONE;
         for n in 0..100 {
-            let appended = store.append_publish(&message(&[n; 100]), &[(QueueId(1), Sequence(n.into()))]);
+            let appended = store.append_publish(
+                &message(&[n; 100]),
+                &[(QueueId(1), Sequence(n.into()))],
+                Origin::default(),
+            );
             assert!(appended.position > last && appended.end > appended.position);
             last = appended.position;
         }
-        let end = store.append_settle(QueueId(1), &[(Sequence(99), last)]);
+        let end = settle(store, last, true);
         wait(store, end);
         assert_eq!(store.counters().references, 99);
     });
@@ -45,11 +55,12 @@ fn a_transaction_names_its_messages_inside_one_record() {
         let before = store.counters().records;
         let (one, two) = (message(b"one"), message(b"two"));
         let target = |n| [(QueueId(1), Sequence(n))];
-        let (positions, end) = store.append_transaction(&[(&one, &target(0)), (&two, &target(1))], &[]);
+        let (places, end) = store.append_transaction(&[(&one, &target(0)), (&two, &target(1))], &[]);
+        let positions = [places[0].position, places[1].position];
         assert!(positions[0] < positions[1] && positions[1] < end && positions[0].is_some());
         assert_eq!(store.counters().records, before + 1);
         assert_eq!(store.counters().references, 2);
-        store.release(&positions);
+        store.release(&places.iter().map(|place| (place.position, place.record_bytes)).collect::<Vec<_>>());
         assert_eq!(store.counters().references, 0);
     });
 }
@@ -58,7 +69,7 @@ fn a_transaction_names_its_messages_inside_one_record() {
 fn transient_messages_leave_no_settle_record() {
     on_each(|store, _| {
         let before = store.counters().records;
-        let end = store.append_settle(QueueId(1), &[(Sequence(1), Position::NONE)]);
+        let end = settle(store, Position::NONE, false);
         assert_eq!(store.counters().records, before);
         wait(store, end);
     });

@@ -1,7 +1,9 @@
 //! A small broker: queues that know what is alive, and make the calls of the store as the real one must.
 
 use super::super::files::Disk;
-use super::super::{LiveSet, LiveSets, Options, Recovered, Store, segment};
+use super::super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use super::super::record::{Origin, Progress, Settled};
+use super::super::{Appended, Options, Queues, Record, Recovered, Store, segment};
 use crate::definition::{Change, Definition, Key, Queue};
 use crate::message::{Message, Properties};
 use crate::name::{Position, QueueId, Sequence};
@@ -17,6 +19,13 @@ pub(super) type Held = BTreeMap<Sequence, (Position, Vec<u8>)>;
 pub(super) struct ModelQueue {
     pub(super) next: u64,
     pub(super) held: Held,
+    /// How long the records are, by position.
+    pub(super) sizes: BTreeMap<Position, u32>,
+    /// The pages whose entries are in images; what left them since is found when a checkpoint is made.
+    pages: Vec<PageSummary>,
+    next_image: ImageId,
+    /// Images of pages that changed since.
+    stale: Vec<ImageId>,
     is_changed: bool,
 }
 
@@ -26,6 +35,62 @@ impl ModelQueue {
         self.next += 1;
         Sequence(self.next - 1)
     }
+
+    fn entries(&self) -> Vec<IndexEntry> {
+        let stored = self.held.iter().filter(|(_, (position, _))| position.is_some());
+        stored.map(|(sequence, (position, body))| self.entry(*sequence, *position, body)).collect()
+    }
+
+    fn entry(&self, sequence: Sequence, position: Position, body: &[u8]) -> IndexEntry {
+        IndexEntry {
+            sequence,
+            position,
+            expires_at: NEVER,
+            body_bytes: body.len() as u32,
+            record_bytes: self.sizes[&position],
+            returns: 0,
+            priority: 0,
+            is_delivered: false,
+            is_durable: true,
+        }
+    }
+
+    pub(super) fn settled(&self, sequence: Sequence, position: Position) -> Settled {
+        let record_bytes = self.sizes.get(&position).copied().unwrap_or(0);
+        Settled { sequence, position, record_bytes, is_durable: position.is_some() }
+    }
+
+    /// The message's record was appended.
+    pub(super) fn put(&mut self, sequence: Sequence, appended: &Appended, body: Vec<u8>) {
+        self.sizes.insert(appended.position, appended.record_bytes);
+        self.held.insert(sequence, (appended.position, body));
+    }
+
+    /// Pages of which something left are pages no more.
+    fn check_pages(&mut self) {
+        let (held, stale) = (&self.held, &mut self.stale);
+        self.pages.retain(|page| {
+            let is_whole = page.live.count() as usize == held.range(page.first..=page.last).count();
+            if !is_whole {
+                stale.push(page.image);
+            }
+            is_whole
+        });
+    }
+
+    fn image(&mut self) -> QueueImage {
+        self.check_pages();
+        let is_paged = |sequence| self.pages.iter().any(|page| page.spans(sequence));
+        let reserved = self.held.iter().filter(|(_, (position, _))| !position.is_some());
+        QueueImage {
+            next_sequence: Sequence(self.next),
+            next_image: self.next_image,
+            reserved: reserved.map(|(sequence, _)| *sequence).collect(),
+            pages: self.pages.clone(),
+            entries: self.entries().into_iter().filter(|entry| !is_paged(entry.sequence)).collect(),
+            ..QueueImage::default()
+        }
+    }
 }
 
 /// The broker's side: queues by id.
@@ -34,14 +99,41 @@ pub(super) struct Model {
     pub(super) queues: Mutex<BTreeMap<QueueId, ModelQueue>>,
 }
 
-impl LiveSets for Model {
-    fn visit_changed(&self, visit: &mut dyn FnMut(LiveSet)) {
+impl Queues for Model {
+    fn visit_changed(&self, visit: &mut dyn FnMut(QueueId, QueueImage)) {
         for (&queue, state) in self.queues.lock().iter_mut().filter(|(_, state)| state.is_changed) {
             state.is_changed = false;
-            let live = state.held.keys().copied().collect();
-            visit(LiveSet { queue, next_sequence: Sequence(state.next), live });
+            visit(queue, state.image());
         }
     }
+
+    fn visit_between(&self, from: Position, to: Position, visit: &mut dyn FnMut(QueueId, IndexEntry)) {
+        for (&queue, state) in self.queues.lock().iter() {
+            let entries = state.entries().into_iter();
+            entries
+                .filter(|entry| from <= entry.position && entry.position < to)
+                .for_each(|entry| visit(queue, entry));
+        }
+    }
+
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.get_mut(&queue) else { return false };
+        let Some((position, _)) = queue.held.get_mut(&sequence).filter(|(position, _)| *position == from)
+        else {
+            return false;
+        };
+        *position = to.0;
+        queue.sizes.insert(to.0, to.1);
+        queue.is_changed = true;
+        let page = queue.pages.iter().position(|page| page.spans(sequence));
+        if let Some(page) = page {
+            queue.stale.push(queue.pages.remove(page).image);
+        }
+        true
+    }
+
+    fn tidy(&self, _queue: QueueId) {}
 }
 
 pub(super) fn message(body: &[u8]) -> Message {
@@ -70,16 +162,44 @@ impl Model {
                 model.queues.lock().insert(queue.id, ModelQueue::default());
             }
         }
-        for (id, queue) in &recovered.queues {
-            let held = queue.messages.iter();
-            let held =
-                held.map(|(sequence, position, message)| (*sequence, (*position, message.body().to_vec())));
-            let state = ModelQueue { next: queue.next_sequence.0, held: held.collect(), is_changed: false };
-            model.queues.lock().insert(*id, state);
+        for (id, held) in held(store, recovered) {
+            let mut queues = model.queues.lock();
+            let queue = queues.get_mut(&id).unwrap();
+            let Some(recovered) = recovered.queues.get(&id) else { continue };
+            queue.next = recovered.image.next_sequence.0;
+            queue.held = held;
+            queue.sizes = recovered.records().collect();
+            for page in &recovered.image.pages {
+                let entries = store.read_image(id, page.image).unwrap();
+                queue.sizes.extend(entries.iter().map(|entry| (entry.position, entry.record_bytes)));
+            }
+            queue.pages = recovered.image.pages.clone();
+            queue.next_image = recovered.image.next_image;
+            queue.is_changed = !recovered.is_stored;
         }
-        let source: Weak<dyn LiveSets> = Arc::<Self>::downgrade(&model);
-        store.set_live_sets(source);
+        let source: Weak<dyn Queues> = Arc::<Self>::downgrade(&model);
+        store.set_queues(source);
         model
+    }
+
+    /// Makes a page of up to `count` messages from the queue's front that are not in one.
+    pub(super) fn page_out(&self, store: &Store, id: u64, count: usize) {
+        let mut queues = self.queues.lock();
+        let queue = queues.get_mut(&QueueId(id)).unwrap();
+        queue.check_pages();
+        store.forget_images(QueueId(id), &std::mem::take(&mut queue.stale));
+        let last = queue.pages.last().map(|page| page.last);
+        let entries =
+            queue.entries().into_iter().filter(|entry| last.is_none_or(|last| entry.sequence > last));
+        let entries: Vec<_> = entries.take(count).collect();
+        if entries.is_empty() {
+            return;
+        }
+        let image = queue.next_image;
+        queue.next_image = ImageId(image.0 + 1);
+        store.write_image(QueueId(id), image, &entries);
+        queue.pages.push(PageSummary::of(image, 0, &entries));
+        queue.is_changed = true;
     }
 
     pub(super) fn declare(&self, store: &Store, id: u64) -> Position {
@@ -90,7 +210,8 @@ impl Model {
     pub(super) fn delete(&self, store: &Store, id: u64) -> Position {
         let Some(queue) = self.queues.lock().remove(&QueueId(id)) else { return store.synced() };
         let end = store.append_changes(&[Change::Delete(queue_key(QueueId(id)))]);
-        store.release(&queue.held.values().map(|(position, _)| *position).collect::<Vec<_>>());
+        let entries = queue.entries();
+        store.release(&entries.iter().map(|entry| (entry.position, entry.record_bytes)).collect::<Vec<_>>());
         end
     }
 
@@ -99,9 +220,9 @@ impl Model {
         let mut queues = self.queues.lock();
         let targets: Vec<_> =
             ids.iter().map(|&id| (QueueId(id), queues.get_mut(&QueueId(id)).unwrap().reserve())).collect();
-        let appended = store.append_publish(&message(body), &targets);
+        let appended = store.append_publish(&message(body), &targets, Origin::default());
         for (id, sequence) in targets {
-            queues.get_mut(&id).unwrap().held.insert(sequence, (appended.position, body.to_vec()));
+            queues.get_mut(&id).unwrap().put(sequence, &appended, body.to_vec());
         }
         appended.end
     }
@@ -110,11 +231,11 @@ impl Model {
     pub(super) fn settle(&self, store: &Store, id: u64, count: usize) -> Position {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(&QueueId(id)).unwrap();
-        let settled: Vec<_> =
-            queue.held.iter().take(count).map(|(sequence, (at, _))| (*sequence, *at)).collect();
-        settled.iter().for_each(|(sequence, _)| _ = queue.held.remove(sequence));
+        let front = queue.held.iter().take(count);
+        let settled: Vec<_> = front.map(|(sequence, (at, _))| queue.settled(*sequence, *at)).collect();
+        settled.iter().for_each(|settled| _ = queue.held.remove(&settled.sequence));
         queue.is_changed = true;
-        store.append_settle(QueueId(id), &settled)
+        store.append_progress(QueueId(id), &Progress { settled: &settled, ..Progress::default() })
     }
 
     /// Moves the first message of one queue to another queue, in a transaction.
@@ -125,12 +246,13 @@ impl Model {
         else {
             return store.synced();
         };
-        queues.get_mut(&QueueId(from)).unwrap().is_changed = true;
+        let source = queues.get_mut(&QueueId(from)).unwrap();
+        source.is_changed = true;
+        let settled = [source.settled(sequence, position)];
         let target = (QueueId(to), queues.get_mut(&QueueId(to)).unwrap().reserve());
-        let settled = [(sequence, position)];
-        let (positions, end) =
+        let (places, end) =
             store.append_transaction(&[(&message(&body), &[target])], &[(QueueId(from), &settled)]);
-        queues.get_mut(&QueueId(to)).unwrap().held.insert(target.1, (positions[0], body));
+        queues.get_mut(&QueueId(to)).unwrap().put(target.1, &places[0], body);
         end
     }
 
@@ -148,8 +270,36 @@ impl Model {
     }
 }
 
+/// The bodies that queues hold; where they stand is the compactor's business.
+pub(super) type Bodies = BTreeMap<QueueId, BTreeMap<Sequence, Vec<u8>>>;
+
+pub(super) fn bodies(held: HashMap<QueueId, Held>) -> Bodies {
+    let of = |held: Held| held.into_iter().map(|(sequence, (_, body))| (sequence, body)).collect();
+    held.into_iter().map(|(queue, held)| (queue, of(held))).collect()
+}
+
 /// What was recovered, as [`Model::held`] has it, with every defined queue.
-pub(super) fn held(recovered: &Recovered) -> HashMap<QueueId, Held> {
+pub(super) fn held(store: &Store, recovered: &Recovered) -> HashMap<QueueId, Held> {
+    let mut read = |records: &[(Position, u32)]| {
+        let mut bodies = Vec::new();
+        let mut found = |at: usize, message: Option<Arc<Message>>| {
+            let message = message.unwrap_or_else(|| panic!("no message at {:?} in {store:?}", records[at]));
+            bodies.push(message.body().to_vec());
+        };
+        store.read(records, &mut found).unwrap();
+        bodies
+    };
+    held_by(recovered, &mut |queue, image| store.read_image(queue, image).unwrap(), &mut read)
+}
+
+type ReadBodies<'a> = dyn FnMut(&[Record]) -> Vec<Vec<u8>> + 'a;
+
+/// The same, with pages and bodies read by the caller.
+pub(super) fn held_by(
+    recovered: &Recovered,
+    page: &mut dyn FnMut(QueueId, ImageId) -> Vec<IndexEntry>,
+    read: &mut ReadBodies<'_>,
+) -> HashMap<QueueId, Held> {
     let mut held: HashMap<QueueId, Held> = HashMap::new();
     for definition in &recovered.definitions {
         if let Definition::Queue(_, _, queue) = definition {
@@ -157,9 +307,11 @@ pub(super) fn held(recovered: &Recovered) -> HashMap<QueueId, Held> {
         }
     }
     for (id, queue) in &recovered.queues {
-        let messages = queue.messages.iter();
-        let messages =
-            messages.map(|(sequence, position, message)| (*sequence, (*position, message.body().to_vec())));
+        let mut entries: Vec<IndexEntry> = queue.entries().copied().collect();
+        queue.image.pages.iter().for_each(|summary| entries.extend(page(*id, summary.image)));
+        let records: Vec<_> = entries.iter().map(|entry| (entry.position, entry.record_bytes)).collect();
+        let bodies = entries.iter().zip(read(&records));
+        let messages = bodies.map(|(entry, body)| (entry.sequence, (entry.position, body)));
         held.insert(*id, messages.collect());
     }
     held

@@ -1,0 +1,196 @@
+//! What a queue's commands lead to, carried out: the journal, outboxes, the pager. Always under the queue's lock.
+
+use super::{Inner, Outcome, Queue, Taken};
+use crate::event::{Delivery, Event, Source};
+use crate::message::Message;
+use crate::name::{Position, Sequence};
+use crate::outbox::{Room, Wakes};
+use crate::queue::Pager;
+use crate::queue::memory::Reported;
+use crate::queue::state::{Command, ConsumerKey, Effect};
+use crate::store::SyncWaiter;
+use crate::store::record::{Origin, Progress};
+use crate::time::Millis;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+
+impl Queue {
+    pub(super) fn mind_memory(&self, inner: &mut Inner) {
+        let pressure = self.services.memory.pressure(inner.reported_bytes);
+        inner.state.set_pressure(pressure);
+    }
+
+    pub(super) fn run(&self, inner: &mut Inner, command: Command<'_>, wakes: &mut Wakes) -> Outcome {
+        debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
+        let now = inner.now_for(&command);
+        let Inner { state, effects, .. } = inner;
+        state.apply(now, command, effects);
+        let outcome = self.carry_out(inner, wakes);
+        self.mind_deadline(inner);
+        outcome
+    }
+
+    /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
+    pub(super) fn carry_out(&self, inner: &mut Inner, wakes: &mut Wakes) -> Outcome {
+        let mut outcome = Outcome::default();
+        loop {
+            let mut effects = std::mem::take(&mut inner.effects);
+            inner.is_changed |= !effects.is_empty();
+            for effect in effects.drain(..) {
+                self.carry_out_one(inner, effect, &mut outcome, wakes);
+            }
+            if !inner.effects.is_empty() {
+                continue;
+            }
+            inner.effects = effects;
+            if !inner.state.has_more() {
+                break;
+            }
+            let Inner { state, effects, .. } = inner;
+            state.apply(Millis::default(), Command::Continue, effects);
+            if inner.effects.is_empty() {
+                break;
+            }
+        }
+        self.write_down(inner);
+        let own_bytes = inner.state.memory_bytes();
+        let before = inner.reported_bytes;
+        if self.services.memory.report(&mut inner.reported_bytes, own_bytes) == Reported::Tell {
+            self.services.pager.evict();
+        }
+        if before != inner.reported_bytes {
+            self.reported_bytes.store(inner.reported_bytes, Relaxed);
+        }
+        outcome
+    }
+
+    /// Appends what became of messages to the journal, and gives back what they held.
+    fn write_down(&self, inner: &mut Inner) {
+        let Inner { settled, settled_ranges, delivered, returned, settled_pages, .. } = inner;
+        let progress =
+            Progress { settled, settled_ranges, delivered, returned, deliverable_below: Sequence(0) };
+        if !settled.is_empty() || !progress.is_empty() {
+            self.services.store.append_progress(self.definition.id, &progress);
+            settled.clear();
+            settled_ranges.clear();
+            delivered.clear();
+            returned.clear();
+        }
+        if !settled_pages.is_empty() {
+            self.services.pager.release(self.definition.id, std::mem::take(settled_pages));
+        }
+    }
+
+    fn carry_out_one(&self, inner: &mut Inner, effect: Effect, outcome: &mut Outcome, wakes: &mut Wakes) {
+        match effect {
+            Effect::Deliver { consumer, sequence, redelivered, is_durable, message } => {
+                if is_durable && !redelivered && inner.noted != Some(sequence) {
+                    inner.delivered.push(sequence);
+                }
+                self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
+            }
+            Effect::Settled(entry) | Effect::Expired(entry) => inner.settle(entry),
+            Effect::Got { sequence, redelivered, is_durable, message } => {
+                if is_durable && !redelivered {
+                    inner.delivered.push(sequence);
+                }
+                inner.counters.redelivered += u64::from(redelivered);
+                let ready_left = inner.state.ready_count();
+                outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
+            }
+            Effect::GetLater => outcome.is_later = true,
+            // `subscribe` has looked for it already.
+            Effect::Subscribed(_) => {}
+            Effect::Unused => outcome.is_unused = true,
+            Effect::Returned(entry) => {
+                if entry.is_durable {
+                    inner.returned.push(entry.sequence);
+                }
+            }
+            Effect::Note(below) => self.note(inner, below),
+            Effect::Lost(entry) => {
+                let (sequence, position) = (entry.sequence, entry.position.0);
+                tracing::error!(queue = %self.name, vhost = %self.vhost, %sequence, position,
+                    "a message cannot be read from the journal and is lost");
+                inner.counters.lost += 1;
+                inner.settle(entry);
+            }
+            Effect::PageSettled(page) => {
+                inner.settled_ranges.extend(page.live.iter());
+                inner.settled_pages.push(page);
+            }
+            Effect::Load(load) => self.services.pager.load(self.weak(), load),
+            Effect::WriteImage(new) => {
+                self.services.store.write_image(self.definition.id, new.image, &new.entries);
+            }
+            Effect::ForgetImage(image) => self.services.store.forget_images(self.definition.id, &[image]),
+            Effect::Unstored { level, sequence, message } => {
+                let target = [(self.definition.id, sequence)];
+                let origin = Origin { is_transient: true, ..Origin::default() };
+                let appended = self.services.store.append_publish(&message, &target, origin);
+                let (position, record_bytes) = (appended.position, appended.record_bytes);
+                let command = Command::Stored { level, sequence, position, record_bytes };
+                let Inner { state, effects, .. } = inner;
+                state.apply(Millis::default(), command, effects);
+            }
+        }
+    }
+
+    /// Writes down that messages below may be delivered, and tells the queue when that is durable.
+    fn note(&self, inner: &mut Inner, below: Sequence) {
+        let progress = Progress { deliverable_below: below, ..Progress::default() };
+        let store = &self.services.store;
+        let end = store.append_progress(self.definition.id, &progress);
+        if store.synced() >= end {
+            let Inner { state, effects, .. } = inner;
+            state.apply(Millis::default(), Command::Noted(below), effects);
+            self.loaded.notify_waiters();
+        } else {
+            let noted = Noted { queue: self.weak(), below, pager: Arc::clone(&self.services.pager) };
+            store.notify_when_synced(end, Arc::new(noted));
+        }
+    }
+
+    fn deliver(
+        &self,
+        inner: &mut Inner,
+        key: ConsumerKey,
+        (sequence, redelivered, message): (Sequence, bool, Arc<Message>),
+        wakes: &mut Wakes,
+    ) {
+        let Some(subscription) = inner.subscriptions.get(key.0).and_then(Option::as_ref) else { return };
+        let delivery = Delivery {
+            channel: subscription.channel,
+            consumer: subscription.id,
+            source: Some(Source { queue: self.definition.id, sequence }),
+            redelivered,
+            message,
+        };
+        let count = if subscription.acknowledges {
+            &mut inner.counters.delivered
+        } else {
+            &mut inner.counters.delivered_no_ack
+        };
+        *count += 1;
+        inner.counters.redelivered += u64::from(redelivered);
+        wakes.add(&subscription.outbox);
+        if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
+            // Blocking a consumer has no effects of its own.
+            let id = subscription.id;
+            inner.state.apply(Millis::default(), Command::Block(key, id), &mut Vec::new());
+        }
+    }
+}
+
+/// Tells a queue what is durable now. Its lock is not taken in the committer's thread.
+struct Noted {
+    queue: Weak<Queue>,
+    below: Sequence,
+    pager: Arc<Pager>,
+}
+
+impl SyncWaiter for Noted {
+    fn synced(&self, _position: Position) {
+        self.pager.noted(self.queue.clone(), self.below);
+    }
+}

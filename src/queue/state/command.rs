@@ -1,0 +1,143 @@
+//! What a queue machine is asked, and what it answers. PURE.
+
+use super::{Consumer, ConsumerKey, Entry, Load, NewImage, Wanted};
+use crate::message::Message;
+use crate::name::{ConsumerId, Position, Sequence};
+use crate::store::index::{ImageId, IndexEntry, PageSummary};
+use std::sync::Arc;
+
+/// What is asked of a queue.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// Put a message at the place it reserved.
+    Enqueue(Entry),
+    /// Give up a reserved place: the message goes elsewhere or nowhere.
+    Release(Sequence),
+    /// Add a consumer.
+    Subscribe(Consumer),
+    /// Remove a consumer; what it has unacked stays with its channel.
+    Unsubscribe(ConsumerKey, ConsumerId),
+    /// Take the first ready message, for `basic.get`.
+    Get {
+        /// Whether it will be settled later; otherwise it is settled now.
+        acknowledges: bool,
+    },
+    /// Settle unacked messages for good.
+    Ack(&'a [Sequence]),
+    /// Return unacked messages to their places.
+    Requeue(&'a [Sequence]),
+    /// The consumer's connection takes no more for now.
+    Block(ConsumerKey, ConsumerId),
+    /// The consumer may take messages again: room in its outbox, credit on its channel.
+    Resume(ConsumerKey, ConsumerId),
+    /// Change how many the consumer may have unacked.
+    SetPrefetch(ConsumerKey, ConsumerId, u32),
+    /// Settle all ready messages.
+    Purge,
+    /// Go on delivering: see [`State::has_more`].
+    Continue,
+    /// Nothing but what every command does first: settle what expired.
+    Expire,
+    /// The answer to [`Load::Bodies`].
+    Loaded(Vec<(Wanted, Read)>),
+    /// The answer to [`Load::Page`]; no entries if it could not be read and its messages are lost.
+    PageLoaded {
+        /// The priority level.
+        level: u8,
+        /// Where the page begins.
+        first: Sequence,
+        /// Its image.
+        image: ImageId,
+        /// Its entries, in order.
+        entries: Vec<IndexEntry>,
+    },
+    /// The answer to [`Effect::Note`].
+    Noted(Sequence),
+    /// Let messages leave memory, the last to be delivered first, until so many bytes are free.
+    Evict {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// The answer to [`Effect::Unstored`]: the message has a record now.
+    Stored {
+        /// The priority level.
+        level: u8,
+        /// Its place.
+        sequence: Sequence,
+        /// Where the record stands.
+        position: Position,
+        /// How long it is.
+        record_bytes: u32,
+    },
+}
+
+/// What came of reading a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read {
+    /// The message.
+    Message(Arc<Message>),
+    /// There is no such record where it should be.
+    Lost,
+}
+
+/// What a command leads to, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand the message to the consumer.
+    Deliver {
+        /// Who gets it.
+        consumer: ConsumerKey,
+        /// Its place, for settling.
+        sequence: Sequence,
+        /// Whether it was delivered before.
+        redelivered: bool,
+        /// Whether a restart brings it back.
+        is_durable: bool,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// The answer to `Get`.
+    Got {
+        /// Its place, for settling.
+        sequence: Sequence,
+        /// Whether it was delivered before.
+        redelivered: bool,
+        /// Whether a restart brings it back.
+        is_durable: bool,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// The answer to `Get` when the message has to be read first: ask again when something was loaded.
+    GetLater,
+    /// The message is gone for good: its record may go, too.
+    Settled(IndexEntry),
+    /// The message lived its time and is gone for good.
+    Expired(IndexEntry),
+    /// The message cannot be read any more and is gone for good.
+    Lost(IndexEntry),
+    /// The message was delivered and came back.
+    Returned(IndexEntry),
+    /// Messages below are about to be delivered: answer with [`Command::Noted`] once that is durable.
+    Note(Sequence),
+    /// A page of messages is gone for good: its image may go once its records were given back.
+    PageSettled(PageSummary),
+    /// Read this; the answer is a command.
+    Load(Load),
+    /// Keep this page's entries.
+    WriteImage(NewImage),
+    /// This image is not needed any more, as soon as a checkpoint says so.
+    ForgetImage(ImageId),
+    /// The message is to leave memory and has no record yet: answer with `Stored`.
+    Unstored {
+        /// The priority level.
+        level: u8,
+        /// Its place.
+        sequence: Sequence,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// The answer to `Subscribe`.
+    Subscribed(ConsumerKey),
+    /// The last consumer of a queue that had one is gone.
+    Unused,
+}

@@ -1,0 +1,370 @@
+//! What is alive after a start: what the last checkpoint knew of each queue, and the journal's records since applied to
+//! it.
+//!
+//! Two ways, the same rules. With the index, a queue's image is the start, and only records behind the checkpoint are
+//! applied; a page is read when a record names a message in it. Without (a store of the first Warren, or a sled that was
+//! lost), the journal is read from its beginning, and the live sets of the checkpoint say which of the older messages are
+//! alive.
+
+use super::Error;
+use super::catalog::{Known, Live};
+use super::images;
+use super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use super::metadata::Metadata;
+use super::record::{Bad, Progressed, Publish, Range};
+use super::{Ranges, RecoveredQueue};
+use crate::message::Properties;
+use crate::name::{Position, QueueId, Sequence};
+use crate::time::Millis;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What was alive at the checkpoint, below the first sequence that it does not know.
+#[derive(Debug)]
+enum Older {
+    /// In the entries and pages already; these were on their way.
+    Indexed { reserved: BTreeSet<Sequence> },
+    /// These, if the journal has them.
+    Live(Ranges),
+}
+
+/// What becomes of messages for which pages are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Settled,
+}
+
+#[derive(Debug)]
+struct Queue {
+    known_below: Sequence,
+    older: Older,
+    next_sequence: Sequence,
+    next_image: ImageId,
+    entries: BTreeMap<Sequence, IndexEntry>,
+    /// When those were published that the checkpoint does not have.
+    published: HashMap<Sequence, Millis>,
+    pages: Vec<PageSummary>,
+    /// Delivered, and neither settled nor returned.
+    unacked: BTreeSet<Sequence>,
+    /// Any below may have been delivered although nothing says so.
+    deliverable_below: Sequence,
+    is_changed: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::of_image(QueueImage::default(), true)
+    }
+}
+
+impl Queue {
+    fn of_image(image: QueueImage, is_changed: bool) -> Self {
+        let entries = image.entries.into_iter().map(|entry| (entry.sequence, entry)).collect();
+        let unacked = image.unacked.iter().flat_map(|(first, last)| (first.0..=last.0).map(Sequence));
+        Self {
+            known_below: image.next_sequence,
+            older: Older::Indexed { reserved: image.reserved.into_iter().collect() },
+            next_sequence: image.next_sequence,
+            next_image: image.next_image,
+            entries,
+            published: HashMap::new(),
+            pages: image.pages,
+            unacked: unacked.collect(),
+            deliverable_below: image.deliverable_below,
+            is_changed,
+        }
+    }
+
+    fn of_live(live: Live) -> Self {
+        Self {
+            known_below: live.next_sequence,
+            older: Older::Live(live.live),
+            next_sequence: live.next_sequence,
+            ..Self::default()
+        }
+    }
+
+    fn is_new(&self, sequence: Sequence) -> bool {
+        sequence >= self.known_below
+            || match &self.older {
+                Older::Indexed { reserved } => reserved.contains(&sequence),
+                Older::Live(live) => live.contains(sequence),
+            }
+    }
+
+    /// Sees that no page holds a message of the range, by reading those that may; those that are settled as a whole go.
+    fn open_pages(
+        &mut self,
+        queue: QueueId,
+        (first, last): Range,
+        fate: Fate,
+        metadata: &dyn Metadata,
+    ) -> Result<(), Error> {
+        let touches = |page: &PageSummary| page.first <= last && first <= page.last;
+        if !self.pages.iter().any(touches) {
+            return Ok(());
+        }
+        for page in self.pages.extract_if(.., |page| touches(page)).collect::<Vec<_>>() {
+            self.is_changed = true;
+            if fate == Fate::Settled && first <= page.first && page.last <= last {
+                continue;
+            }
+            let entries = images::read(metadata, queue, page.image)?;
+            let durable = entries.into_iter().filter(|entry| entry.is_durable);
+            self.entries.extend(durable.map(|entry| (entry.sequence, entry)));
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, publish: &Publish<'_>, sequence: Sequence) -> Result<(), Bad> {
+        self.next_sequence = self.next_sequence.max(Sequence(sequence.0 + 1));
+        let place = (publish.position, publish.record_bytes);
+        if let Some(entry) = self.entries.get_mut(&sequence) {
+            // Moved since; or the checkpoint has it already.
+            if publish.origin.is_moved {
+                (entry.position, entry.record_bytes) = place;
+                self.is_changed = true;
+            }
+            return Ok(());
+        }
+        // Without an index a moved record may be the only one that is left.
+        let is_lost = publish.origin.is_moved && matches!(self.older, Older::Indexed { .. });
+        if is_lost || !self.is_new(sequence) {
+            return Ok(());
+        }
+        self.entries.insert(sequence, entry(publish, sequence)?);
+        self.published.insert(sequence, publish.received_at);
+        if publish.origin.is_delivered {
+            self.unacked.insert(sequence);
+        }
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progressed) {
+        self.is_changed = true;
+        self.deliverable_below = self.deliverable_below.max(progress.deliverable_below);
+        for &(first, last) in &progress.settled {
+            self.next_sequence = self.next_sequence.max(Sequence(last.0 + 1));
+            while let Some((&sequence, _)) = self.entries.range(first..=last).next() {
+                self.entries.remove(&sequence);
+                self.unacked.remove(&sequence);
+            }
+            if let Older::Indexed { reserved } = &mut self.older {
+                reserved.retain(|sequence| *sequence < first || last < *sequence);
+            }
+        }
+        for &(first, last) in &progress.delivered {
+            for (&sequence, entry) in self.entries.range_mut(first..=last) {
+                entry.is_delivered = true;
+                self.unacked.insert(sequence);
+            }
+        }
+        for &(first, last) in &progress.returned {
+            for (sequence, entry) in self.entries.range_mut(first..=last) {
+                entry.is_delivered = true;
+                entry.returns = entry.returns.saturating_add(1);
+                self.unacked.remove(sequence);
+            }
+        }
+    }
+
+    /// Drops what the checkpoint knew and the journal does not have any more. Returns how many messages that were, and
+    /// where the last of their records would end.
+    fn drop_missing(
+        &mut self,
+        queue: QueueId,
+        is_there: &dyn Fn(Position) -> bool,
+        metadata: &dyn Metadata,
+    ) -> Result<Missing, Error> {
+        let is_missing = |page: &&PageSummary| !is_there(page.positions.0) || !is_there(page.positions.1);
+        let ranges: Vec<Range> =
+            self.pages.iter().filter(is_missing).map(|page| (page.first, page.last)).collect();
+        for range in ranges {
+            self.open_pages(queue, range, Fate::Stays, metadata)?;
+        }
+        let mut missing = Missing::default();
+        self.entries.retain(|_, entry| {
+            let is_kept = is_there(entry.position);
+            if !is_kept {
+                let end = entry.position.0 + u64::from(entry.record_bytes);
+                missing = Missing { count: missing.count + 1, end: missing.end.max(end) };
+            }
+            is_kept
+        });
+        self.is_changed |= missing.count > 0;
+        Ok(missing)
+    }
+
+    /// A delivery is written down when it is made, but not synced: what a crash may have swallowed counts as delivered.
+    fn note_deliverable(&mut self, queue: QueueId, metadata: &dyn Metadata) -> Result<(), Error> {
+        let Some(last) = self.deliverable_below.0.checked_sub(1).map(Sequence) else { return Ok(()) };
+        self.open_pages(queue, (Sequence(0), last), Fate::Stays, metadata)?;
+        for (_, entry) in self.entries.range_mut(..=last).filter(|(_, entry)| !entry.is_delivered) {
+            entry.is_delivered = true;
+            self.is_changed = true;
+        }
+        Ok(())
+    }
+
+    /// What was with somebody comes back.
+    fn finish(mut self) -> RecoveredQueue {
+        for sequence in &self.unacked {
+            if let Some(entry) = self.entries.get_mut(sequence) {
+                entry.is_delivered = true;
+                entry.returns = entry.returns.saturating_add(1);
+                self.is_changed = true;
+            }
+        }
+        let (mut entries, mut replayed) = (Vec::new(), Vec::new());
+        for entry in self.entries.into_values() {
+            match self.published.get(&entry.sequence) {
+                Some(at) => replayed.push((entry, *at)),
+                None => entries.push(entry),
+            }
+        }
+        let image = QueueImage {
+            next_sequence: self.next_sequence,
+            next_image: self.next_image,
+            pages: self.pages,
+            entries,
+            ..QueueImage::default()
+        };
+        RecoveredQueue { image, replayed, is_stored: !self.is_changed }
+    }
+}
+
+/// The index entry of a message in a queue, as its record says it.
+fn entry(publish: &Publish<'_>, sequence: Sequence) -> Result<IndexEntry, Bad> {
+    let properties = Properties::parse(publish.properties).map_err(|_| Bad::Payload)?;
+    let ttl_ms = properties.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    let expires_at = ttl_ms.map_or(NEVER, |ttl_ms| Millis(publish.received_at.0.saturating_add(ttl_ms)));
+    Ok(IndexEntry {
+        sequence,
+        position: publish.position,
+        expires_at,
+        body_bytes: u32::try_from(publish.body.len()).unwrap_or(u32::MAX),
+        record_bytes: publish.record_bytes,
+        returns: 0,
+        priority: properties.priority.unwrap_or(0),
+        is_delivered: publish.origin.is_delivered,
+        is_durable: true,
+    })
+}
+
+/// Messages that the checkpoint knew and the journal does not have any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) count: usize,
+    /// Where the last of their records would end.
+    pub(super) end: u64,
+}
+
+/// The queues while the journal is replayed.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    queues: HashMap<QueueId, Queue>,
+    /// Above every queue's id that was seen.
+    next_queue_id: u64,
+}
+
+impl Alive {
+    pub(super) fn new(known: Known) -> Self {
+        let queues = match known {
+            Known::Index(images) => {
+                images.into_iter().map(|(id, image)| (id, Queue::of_image(image, false))).collect()
+            }
+            Known::LiveSets(live) => live.into_iter().map(|(id, live)| (id, Queue::of_live(live))).collect(),
+        };
+        Self { queues, next_queue_id: 0 }
+    }
+
+    /// A message reached queues, or moved in the journal.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and the store's own when a page cannot be read; inside, [`Bad::Payload`] for a message that
+    /// cannot be understood.
+    pub(super) fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        metadata: &dyn Metadata,
+    ) -> Result<Result<(), Bad>, Error> {
+        if publish.origin.is_transient {
+            return Ok(Ok(()));
+        }
+        for &(id, sequence) in &publish.targets {
+            let queue = self.queue(id);
+            if publish.origin.is_moved {
+                queue.open_pages(id, (sequence, sequence), Fate::Stays, metadata)?;
+            }
+            if let Err(bad) = queue.publish(publish, sequence) {
+                return Ok(Err(bad));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Something became of a queue's messages.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and the store's own when a page cannot be read.
+    pub(super) fn progress(&mut self, progress: &Progressed, metadata: &dyn Metadata) -> Result<(), Error> {
+        let queue = self.queue(progress.queue);
+        for &range in progress.delivered.iter().chain(&progress.returned) {
+            queue.open_pages(progress.queue, range, Fate::Stays, metadata)?;
+        }
+        for &range in &progress.settled {
+            queue.open_pages(progress.queue, range, Fate::Settled, metadata)?;
+        }
+        queue.progress(progress);
+        Ok(())
+    }
+
+    fn queue(&mut self, id: QueueId) -> &mut Queue {
+        self.next_queue_id = self.next_queue_id.max(id.0 + 1);
+        self.queues.entry(id).or_default()
+    }
+
+    /// Above every queue's id that was seen.
+    pub(super) fn next_queue_id(&self) -> u64 {
+        self.next_queue_id
+    }
+
+    /// What the queues hold for which `is_defined` holds, as far as the journal has it; and what it does not have.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and the store's own when a page cannot be read.
+    pub(super) fn finish(
+        self,
+        is_defined: impl Fn(QueueId) -> bool,
+        is_there: &dyn Fn(Position) -> bool,
+        metadata: &dyn Metadata,
+    ) -> Result<(BTreeMap<QueueId, RecoveredQueue>, Missing), Error> {
+        let (mut recovered, mut all) = (BTreeMap::new(), Missing::default());
+        for (id, mut queue) in self.queues.into_iter().filter(|(id, _)| is_defined(*id)) {
+            queue.note_deliverable(id, metadata)?;
+            let missing = queue.drop_missing(id, is_there, metadata)?;
+            all = Missing { count: all.count + missing.count, end: all.end.max(missing.end) };
+            recovered.insert(id, queue.finish());
+        }
+        Ok((recovered, all))
+    }
+}
+
+impl RecoveredQueue {
+    /// How many messages it has.
+    pub(super) fn count(&self) -> u64 {
+        let paged: u64 = self.image.pages.iter().map(|page| u64::from(page.counts.durable)).sum();
+        paged + (self.image.entries.len() + self.replayed.len()) as u64
+    }
+
+    /// The entries outside of pages.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &IndexEntry> {
+        self.image.entries.iter().chain(self.replayed.iter().map(|(entry, _)| entry))
+    }
+
+    /// All positions that are referred to outside of pages.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Position, u32)> {
+        self.entries().map(|entry| (entry.position, entry.record_bytes))
+    }
+}
