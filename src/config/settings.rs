@@ -276,7 +276,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "message_memory_limit",
-        default: "128MiB",
+        default: "96MiB",
         unit: "bytes",
         doc: "What messages may take of memory together. Beyond it those that wait are on disk only, and are read back before their turn.",
         set: |config, _, text| value::bytes(text).map(|bytes| config.message_memory_limit_bytes = bytes),

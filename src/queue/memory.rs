@@ -8,7 +8,9 @@ use super::state::{Pressure, Window};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// A queue reports when so much changed.
-const STEP_BYTES: u64 = 16 << 10;
+const STEP_BYTES: u64 = 4 << 10;
+/// While memory is short, but not all of it is used, a queue keeps so much of its messages: the next to be delivered.
+const LEAN_BYTES: u64 = 64 << 10;
 
 /// The memory of the node's messages.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Memory {
         } else {
             Pressure::default().window
         };
-        Pressure { is_lean, window }
+        Pressure { is_lean, keep_bytes: if is_short { 0 } else { LEAN_BYTES }, window }
     }
 
     /// A queue now holds `own_bytes`; `reported` is what it said last.

@@ -260,10 +260,45 @@ pub(super) struct Missing {
     pub(super) end: u64,
 }
 
+/// A queue as the checkpoint has it, until a record names it: most are not named, and there may be very many.
+#[derive(Debug)]
+enum Slot {
+    Stored(QueueImage),
+    Open(Box<Queue>),
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::Open(Box::default())
+    }
+}
+
+impl Slot {
+    fn open(&mut self) -> &mut Queue {
+        if let Slot::Stored(image) = self {
+            *self = Slot::Open(Box::new(Queue::of_image(std::mem::take(image), false)));
+        }
+        match self {
+            Slot::Open(queue) => queue,
+            Slot::Stored(_) => unreachable!("it was just opened"),
+        }
+    }
+
+    /// Whether nothing is to be done with it: it comes back as it was stored.
+    fn is_unchanged(&self, is_there: &dyn Fn(Position) -> bool) -> bool {
+        let Slot::Stored(image) = self else { return false };
+        image.unacked.is_empty()
+            && image.reserved.is_empty()
+            && image.deliverable_below == Sequence(0)
+            && image.entries.iter().all(|entry| is_there(entry.position))
+            && image.pages.iter().all(|page| is_there(page.positions.0) && is_there(page.positions.1))
+    }
+}
+
 /// The queues while the journal is replayed.
 #[derive(Debug, Default)]
 pub(super) struct Alive {
-    queues: HashMap<QueueId, Queue>,
+    queues: HashMap<QueueId, Slot>,
     /// Above every queue's id that was seen.
     next_queue_id: u64,
 }
@@ -271,10 +306,11 @@ pub(super) struct Alive {
 impl Alive {
     pub(super) fn new(known: Known) -> Self {
         let queues = match known {
-            Known::Index(images) => {
-                images.into_iter().map(|(id, image)| (id, Queue::of_image(image, false))).collect()
+            Known::Index(images) => images.into_iter().map(|(id, image)| (id, Slot::Stored(image))).collect(),
+            Known::LiveSets(live) => {
+                let open = |live| Slot::Open(Box::new(Queue::of_live(live)));
+                live.into_iter().map(|(id, live)| (id, open(live))).collect()
             }
-            Known::LiveSets(live) => live.into_iter().map(|(id, live)| (id, Queue::of_live(live))).collect(),
         };
         Self { queues, next_queue_id: 0 }
     }
@@ -322,7 +358,7 @@ impl Alive {
 
     fn queue(&mut self, id: QueueId) -> &mut Queue {
         self.next_queue_id = self.next_queue_id.max(id.0 + 1);
-        self.queues.entry(id).or_default()
+        self.queues.entry(id).or_default().open()
     }
 
     /// Above every queue's id that was seen.
@@ -341,11 +377,18 @@ impl Alive {
         metadata: &dyn Metadata,
     ) -> Result<(BTreeMap<QueueId, RecoveredQueue>, Missing), Error> {
         let (mut recovered, mut all) = (BTreeMap::new(), Missing::default());
-        for (id, mut queue) in self.queues.into_iter().filter(|(id, _)| is_defined(*id)) {
+        for (id, mut slot) in self.queues.into_iter().filter(|(id, _)| is_defined(*id)) {
+            if slot.is_unchanged(is_there)
+                && let Slot::Stored(image) = slot
+            {
+                recovered.insert(id, RecoveredQueue { image, replayed: Vec::new(), is_stored: true });
+                continue;
+            }
+            let queue = slot.open();
             queue.note_deliverable(id, metadata)?;
             let missing = queue.drop_missing(id, is_there, metadata)?;
             all = Missing { count: all.count + missing.count, end: all.end.max(missing.end) };
-            recovered.insert(id, queue.finish());
+            recovered.insert(id, std::mem::take(queue).finish());
         }
         Ok((recovered, all))
     }

@@ -158,6 +158,10 @@ impl MessageLog for Journal {
         self.images.forget(queue, images);
     }
 
+    fn appended(&self) -> Position {
+        Position(self.shared.appended.load(Relaxed))
+    }
+
     fn synced(&self) -> Position {
         Position(self.shared.synced())
     }

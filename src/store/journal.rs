@@ -16,7 +16,7 @@ use crate::name::{Position, QueueId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
-    Ordering::{Acquire, Release},
+    Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Weak, mpsc};
 use tokio::sync::watch;
@@ -203,6 +203,8 @@ pub(super) struct Shared {
     segment_bytes: u64,
     pub(super) disk: watch::Sender<DiskState>,
     pub(super) written: AtomicU64,
+    /// The end of what was appended.
+    pub(super) appended: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) checkpoints: AtomicU64,
@@ -235,6 +237,7 @@ impl Shared {
             segment_bytes,
             disk: watch::Sender::default(),
             written: AtomicU64::new(next),
+            appended: AtomicU64::new(next),
             writes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -319,6 +322,7 @@ impl Shared {
         let result = write(&mut state);
         state.records += 1;
         let end = state.next();
+        self.appended.store(end, Relaxed);
         if state.phase == Phase::Over {
             state.discard();
         }

@@ -113,6 +113,10 @@ impl MessageLog for MemoryLog {
 
     fn forget_images(&self, _queue: QueueId, _images: &[ImageId]) {}
 
+    fn appended(&self) -> Position {
+        self.synced()
+    }
+
     fn synced(&self) -> Position {
         Position(self.end.load(Relaxed))
     }

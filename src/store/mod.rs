@@ -363,6 +363,9 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// These pages are not needed any more, as far as the queue knows now.
     fn forget_images(&self, queue: QueueId, images: &[ImageId]);
 
+    /// The end of what was appended.
+    fn appended(&self) -> Position;
+
     /// The end of what is durable.
     fn synced(&self) -> Position;
 

@@ -125,9 +125,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
         let Publish { message, refusal, .. } = publish;
         match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
-            Ok(Outcome::Safe) => Reply::Published(Published::Safe),
+            Ok(Outcome::Safe) => {
+                self.mind_the_journal().await;
+                Reply::Published(Published::Safe)
+            }
             Ok(Outcome::SafeAt(position)) => {
-                self.mind_the_journal(position).await;
+                self.mind_the_journal().await;
                 Reply::Published(Published::SafeAt(position))
             }
             Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
@@ -135,14 +138,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Publishers are slowed to what the disk takes: what is appended and not yet on disk is held in memory.
-    async fn mind_the_journal(&mut self, position: Position) {
+    /// Publishers are slowed to what the disk takes: what is appended and not yet on disk is held in memory. That holds for
+    /// transient messages, too: their queue may have let them leave memory for the journal.
+    async fn mind_the_journal(&mut self) {
         let store = &self.broker.store;
-        let limit = store.synced().0 + JOURNAL_AHEAD_BYTES_MAX;
-        if position.0 > limit {
+        let appended = store.appended().0;
+        if appended > store.synced().0 + JOURNAL_AHEAD_BYTES_MAX {
             self.wakes.flush();
             // A journal that failed ends the process: nothing is to be said here.
-            let _ = store.wait_synced(Position(position.0 - JOURNAL_AHEAD_BYTES_MAX / 2)).await;
+            let _ = store.wait_synced(Position(appended - JOURNAL_AHEAD_BYTES_MAX / 2)).await;
         }
     }
 

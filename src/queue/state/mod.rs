@@ -43,8 +43,6 @@ const DELIVERIES_MAX: usize = 64;
 const EVICTIONS_MAX: usize = 1024;
 /// So many messages at a time are noted as about to be delivered, and again when half of them are.
 const NOTED_MESSAGES: u64 = 8192;
-/// While memory is short a queue keeps so much of its messages there all the same: the next to be delivered.
-const LEAN_BYTES: u64 = 64 << 10;
 
 /// Why a consumer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +81,15 @@ enum Loading {
 pub struct Pressure {
     /// Whether messages that wait are to leave memory at once.
     pub is_lean: bool,
+    /// But for so many bytes.
+    pub keep_bytes: u64,
     /// How much is read ahead.
     pub window: Window,
 }
 
 impl Default for Pressure {
     fn default() -> Self {
-        Self { is_lean: false, window: Window { low_bytes: 1 << 20, high_bytes: 4 << 20 } }
+        Self { is_lean: false, keep_bytes: 0, window: Window { low_bytes: 1 << 20, high_bytes: 4 << 20 } }
     }
 }
 
@@ -136,6 +136,8 @@ impl State {
         for index in entries {
             state.ready.insert(Entry { index, message: None });
         }
+        // A node may have very many queues of which few will be used soon.
+        state.ready.shrink();
         state
     }
 
@@ -150,7 +152,7 @@ impl State {
     }
 
     fn must_park(&self) -> bool {
-        self.pressure.is_lean && self.memory_bytes() > LEAN_BYTES
+        self.pressure.is_lean && self.memory_bytes() >= self.pressure.keep_bytes
     }
 
     /// Takes the next place in the queue. It must be followed by `Enqueue` or `Release`.

@@ -426,6 +426,14 @@ impl Ready {
         true
     }
 
+    /// Gives back memory that is held for what may come.
+    pub(super) fn shrink(&mut self) {
+        for level in &mut self.levels {
+            level.pages.iter_mut().for_each(|page| page.entries.shrink_to_fit());
+            level.pages.shrink_to_fit();
+        }
+    }
+
     /// The cold pages that may have records between two positions.
     pub(super) fn cold_pages(&self, from: Position, to: Position) -> Vec<Load> {
         let pages = self.levels.iter().enumerate().flat_map(|(level, pages)| {

@@ -83,7 +83,10 @@ fn churn(seed: u64, rounds: u64) {
         drop(store);
         let expected =
             (model.held(), model.queues.lock().iter().map(|(id, q)| (*id, q.next)).collect::<Vec<_>>());
-        let (new_store, new_model, recovered) = open(dir.path());
+        let (new_store, recovered) = open_store(options(dir.path())).unwrap();
+        // Before the compactor is told of queues: in the middle of a move it counts two.
+        let counted = new_store.counters().references;
+        let new_model = Model::new(&new_store, &recovered);
         assert_eq!(recovered.report.warnings, Vec::<String>::new(), "seed {seed} round {round}");
         assert_eq!(
             bodies(new_model.held()),
@@ -96,7 +99,7 @@ fn churn(seed: u64, rounds: u64) {
             assert_eq!(found, next, "seed {seed} round {round} queue {id}");
         }
         let references: usize = expected.0.values().map(|held| held.len()).sum();
-        assert_eq!(new_store.counters().references, references as u64, "seed {seed} round {round}");
+        assert_eq!(counted, references as u64, "seed {seed} round {round}");
         (store, model) = (new_store, new_model);
     }
 }
