@@ -88,8 +88,8 @@ impl Known {
     }
 }
 
-/// The chunks of all values of a kind: by queue their number and their bytes together.
-type Chunks = HashMap<QueueId, (u32, Vec<u8>)>;
+/// What is done with each value that is kept in chunks: its queue, the number of chunks, the bytes.
+type VisitValue<'a> = dyn FnMut(QueueId, u32, &[u8]) -> Result<(), Error> + 'a;
 
 /// The metadata store with the meaning of its keys. Its one writer is the checkpointer.
 #[derive(Debug)]
@@ -190,17 +190,25 @@ impl Catalog {
             contents.definitions.insert(key.to_vec(), decode_definition(value)?);
             Ok(())
         })?;
-        let [live, images] = [self.load_chunks(LIVE_SETS)?, self.load_chunks(QUEUE_IMAGES)?];
-        for (at, chunks) in [&live, &images].into_iter().enumerate() {
-            for (id, (count, _)) in chunks {
-                self.chunk_counts.entry(*id).or_default()[at] = *count;
+        let has_index = contents.mark.has_index;
+        let (mut images, mut live) = (HashMap::new(), HashMap::new());
+        let mut counts: HashMap<QueueId, [u32; 2]> = HashMap::new();
+        self.visit_chunks(QUEUE_IMAGES, &mut |id, count, bytes| {
+            counts.entry(id).or_default()[1] = count;
+            if has_index {
+                images.insert(id, QueueImage::decode(id, bytes).ok_or_else(|| damaged("queue image"))?);
             }
-        }
-        contents.queues = if contents.mark.has_index {
-            Known::Index(decode(images, QueueImage::decode, "queue image")?)
-        } else {
-            Known::LiveSets(decode(live, |_, bytes| decode_live(bytes), "live set")?)
-        };
+            Ok(())
+        })?;
+        self.visit_chunks(LIVE_SETS, &mut |id, count, bytes| {
+            counts.entry(id).or_default()[0] = count;
+            if !has_index {
+                live.insert(id, decode_live(bytes).ok_or_else(|| damaged("live set"))?);
+            }
+            Ok(())
+        })?;
+        self.chunk_counts = counts;
+        contents.queues = if has_index { Known::Index(images) } else { Known::LiveSets(live) };
         self.queues = defined_queues(&contents.definitions);
         Ok(contents)
     }
@@ -210,24 +218,36 @@ impl Catalog {
     /// # Errors
     /// [`Error::Damaged`], and the store's own.
     pub(super) fn load_live(&self) -> Result<HashMap<QueueId, Live>, Error> {
-        decode(self.load_chunks(LIVE_SETS)?, |_, bytes| decode_live(bytes), "live set")
+        let mut live = HashMap::new();
+        self.visit_chunks(LIVE_SETS, &mut |id, _, bytes| {
+            live.insert(id, decode_live(bytes).ok_or_else(|| damaged("live set"))?);
+            Ok(())
+        })?;
+        Ok(live)
     }
 
-    fn load_chunks(&self, prefix: &[u8]) -> Result<Chunks, Error> {
-        let mut chunks = Chunks::new();
-        self.metadata.visit(prefix, &mut |key, value| {
+    /// Visits all values of a kind, put together from their chunks: the queue, their number, the bytes.
+    fn visit_chunks(&self, prefix: &[u8], visit: &mut VisitValue<'_>) -> Result<(), Error> {
+        let mut current: Option<(QueueId, u32)> = None;
+        let mut value = Vec::new();
+        self.metadata.visit(prefix, &mut |key, chunk_bytes| {
             let key =
                 key[1..].split_first_chunk::<8>().and_then(|(id, chunk)| Some((*id, chunk.try_into().ok()?)));
             let (id, chunk) = key.ok_or_else(|| damaged("key of a chunk"))?;
-            let (next, bytes) = chunks.entry(QueueId(u64::from_be_bytes(id))).or_default();
-            if u32::from_be_bytes(chunk) != *next {
+            let id = QueueId(u64::from_be_bytes(id));
+            if let Some((before, count)) = current.take_if(|(before, _)| *before != id) {
+                visit(before, count, &value)?;
+                value.clear();
+            }
+            let next = current.map_or(0, |(_, count)| count);
+            if u32::from_be_bytes(chunk) != next {
                 return Err(damaged("a chunk is missing"));
             }
-            *next += 1;
-            bytes.extend_from_slice(value);
+            current = Some((id, next + 1));
+            value.extend_from_slice(chunk_bytes);
             Ok(())
         })?;
-        Ok(chunks)
+        current.map_or(Ok(()), |(id, count)| visit(id, count, &value))
     }
 
     /// Makes an empty store known as ours.
@@ -385,18 +405,6 @@ impl Catalog {
             }
         }
     }
-}
-
-fn decode<T>(
-    chunks: Chunks,
-    read: impl Fn(QueueId, &[u8]) -> Option<T>,
-    what: &str,
-) -> Result<HashMap<QueueId, T>, Error> {
-    let decode = |(id, (_, bytes)): (QueueId, (u32, Vec<u8>))| match read(id, &bytes) {
-        Some(value) => Ok((id, value)),
-        None => Err(damaged(what)),
-    };
-    chunks.into_iter().map(decode).collect()
 }
 
 fn decode_live(mut bytes: &[u8]) -> Option<Live> {

@@ -86,7 +86,7 @@ impl Options {
             data_dir: data_dir.into(),
             segment_bytes: 64 << 20,
             sync_delay: Duration::from_millis(200),
-            sled_cache_bytes: 16 << 20,
+            sled_cache_bytes: 4 << 20,
             sled_flush_every_ms: 1_000,
         }
     }

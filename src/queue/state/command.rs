@@ -120,7 +120,7 @@ pub enum Effect {
     /// Messages below are about to be delivered: answer with [`Command::Noted`] once that is durable.
     Note(Sequence),
     /// A page of messages is gone for good: its image may go once its records were given back.
-    PageSettled(PageSummary),
+    PageSettled(Box<PageSummary>),
     /// Read this; the answer is a command.
     Load(Load),
     /// Keep this page's entries.

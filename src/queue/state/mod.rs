@@ -554,7 +554,7 @@ impl State {
     }
 
     /// Takes all messages, ready and unacked, of a queue that is deleted: entries that are here, and cold pages.
-    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<PageSummary>) {
+    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<Box<PageSummary>>) {
         let ready = self.ready.take();
         let unacked = self.unacked.drain().map(|(_, unacked)| unacked.entry.index);
         (ready.entries.iter().map(|entry| entry.index).chain(unacked).collect(), ready.pages)

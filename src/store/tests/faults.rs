@@ -131,7 +131,8 @@ fn a_file_stays_until_what_freed_it_is_durable() {
     disk.set_hook(failing(Op::Sync, on_sync));
     model.declare(&store, 1);
     model.declare(&store, 2);
-    model.publish(&store, &[1], b"to be moved");
+    // Large enough that the compactor leaves its file alone.
+    model.publish(&store, &[1], &[1; 3000]);
     (0..4).for_each(|_| _ = model.publish(&store, &[2], &[0; 5000]));
     model.settle(&store, 2, 2);
     block_on(store.wait_synced(model.publish(&store, &[2], b"x"))).unwrap();
