@@ -79,7 +79,7 @@ struct Inner {
     delivered: Vec<Sequence>,
     returned: Vec<Sequence>,
     /// Pages whose messages are gone.
-    settled_pages: Vec<Box<PageSummary>>,
+    settled_pages: Vec<PageSummary>,
     /// Settled by the command at hand, but not to be journaled: they stand in a transaction's group.
     written: BTreeSet<Sequence>,
     /// Its record says that it was delivered.

@@ -29,7 +29,7 @@ enum Job {
     /// It is durable that messages below may be delivered.
     Noted(Weak<Queue>, Sequence),
     /// Pages whose messages are gone: their records and images may go.
-    Release(QueueId, Vec<Box<PageSummary>>),
+    Release(QueueId, Vec<PageSummary>),
     Evict,
     Stop,
 }
@@ -90,7 +90,7 @@ impl Pager {
     }
 
     /// Gives back the records of pages whose messages are gone.
-    pub(super) fn release(&self, queue: QueueId, pages: Vec<Box<PageSummary>>) {
+    pub(super) fn release(&self, queue: QueueId, pages: Vec<PageSummary>) {
         self.jobs.push(Job::Release(queue, pages));
     }
 
@@ -192,7 +192,7 @@ impl Worker {
         Ok(answer)
     }
 
-    fn release(&self, queue: QueueId, pages: &[Box<PageSummary>]) {
+    fn release(&self, queue: QueueId, pages: &[PageSummary]) {
         for page in pages {
             match self.store.read_image(queue, page.image) {
                 Ok(entries) => {

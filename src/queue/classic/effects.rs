@@ -117,7 +117,7 @@ impl Queue {
             }
             Effect::PageSettled(page) => {
                 inner.settled_ranges.extend(page.live.iter());
-                inner.settled_pages.push(page);
+                inner.settled_pages.push(*page);
             }
             Effect::Load(load) => self.services.pager.load(self.weak(), load),
             Effect::WriteImage(new) => {

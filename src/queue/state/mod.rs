@@ -267,7 +267,7 @@ impl State {
     fn purge(&mut self, effects: &mut Vec<Effect>) {
         let gone = self.ready.take();
         effects.extend(gone.entries.iter().map(|entry| Effect::Settled(entry.index)));
-        effects.extend(gone.pages.into_iter().map(Effect::PageSettled));
+        effects.extend(gone.pages.into_iter().map(|page| Effect::PageSettled(Box::new(page))));
     }
 
     fn loaded(&mut self, read: Vec<(Wanted, Read)>, effects: &mut Vec<Effect>) {
@@ -554,7 +554,7 @@ impl State {
     }
 
     /// Takes all messages, ready and unacked, of a queue that is deleted: entries that are here, and cold pages.
-    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<Box<PageSummary>>) {
+    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<PageSummary>) {
         let ready = self.ready.take();
         let unacked = self.unacked.drain().map(|(_, unacked)| unacked.entry.index);
         (ready.entries.iter().map(|entry| entry.index).chain(unacked).collect(), ready.pages)

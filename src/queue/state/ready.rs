@@ -74,7 +74,7 @@ impl Paging {
 pub(super) struct Taken {
     pub(super) entries: Vec<Entry>,
     /// The cold pages.
-    pub(super) pages: Vec<Box<PageSummary>>,
+    pub(super) pages: Vec<PageSummary>,
 }
 
 /// Entries by priority and sequence, first out first.
@@ -504,7 +504,7 @@ impl Ready {
         for page in self.levels.iter_mut().rev().flat_map(|level| std::mem::take(level).pages) {
             taken.entries.extend(page.entries);
             match page.image {
-                Some(summary) if page.is_cold => taken.pages.push(summary),
+                Some(summary) if page.is_cold => taken.pages.push(*summary),
                 Some(summary) => self.paging.forgotten.push(summary.image),
                 None => {}
             }
