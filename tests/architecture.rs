@@ -176,7 +176,7 @@ fn check_uses(
         let named = used.join("::");
         if top == CTL || source.path == "src/bin/warrenctl.rs" {
             let sees = |seen: &&str| named == **seen || named.starts_with(&format!("{seen}::"));
-            if !CTL_SEES.iter().any(|seen| sees(seen)) {
+            if !CTL_SEES.iter().any(sees) {
                 found.push(format!(
                     "{place}: the admin tool uses `{named}`. It sees {CTL_SEES:?} and the HTTP API."
                 ));

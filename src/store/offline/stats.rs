@@ -91,7 +91,6 @@ pub fn stats(place: &Place, tell: &mut Tell<'_>) -> Result<Stats, Error> {
         stats.queues.push(queue);
         tell(at as u64 + 1, queues.len() as u64);
     }
-    drop(store);
     let journal = place.dir().join("journal");
     let files = super::super::files::Disk;
     for (start, path) in segment::list(&files, &journal).map_err(|error| Error::io(&journal, error))? {
@@ -102,6 +101,8 @@ pub fn stats(place: &Place, tell: &mut Tell<'_>) -> Result<Stats, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         stats.files.push(FileStats { name, bytes, live_bytes, live_records });
     }
+    // The directory is ours until here.
+    drop(store);
     stats.checkpoint = checkpoint(place).unwrap_or(0);
     Ok(stats)
 }
