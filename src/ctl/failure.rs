@@ -1,6 +1,8 @@
 //! What can go wrong, as one line that says what to do next and as an exit code (sysexits).
 
+use crate::store::offline::{self as store, TransferError};
 use std::io;
+use std::path::PathBuf;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,32 @@ pub(super) enum Failure {
     /// The broker failed, or what answers is no broker.
     #[error("{0}")]
     Broker(String),
+    /// A data directory is not as it was written.
+    #[error(
+        "{0} damaged things; the next start passes over them and says what was lost, so copy the directory before if \
+         that matters"
+    )]
+    Damaged(usize),
+    /// A message that was to be exported is.
+    #[error("{0}; `warrenctl store check` says more")]
+    DamagedQueue(TransferError),
+    /// A broker runs on the data directory, or another of these tools.
+    #[error(
+        "data directory {path:?} is in use{}; stop the broker first (this command works on the files of a stopped one)",
+        .pid.map_or(String::new(), |pid| format!(" by process {pid}"))
+    )]
+    DirectoryInUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it, if that is known.
+        pid: Option<u32>,
+    },
+    /// There is no store.
+    #[error("{0:?} does not exist, so that is no data directory of a broker; is --data-dir right?")]
+    NoStore(PathBuf),
+    /// The store failed.
+    #[error("{0}")]
+    Store(store::Error),
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -55,11 +83,14 @@ impl Failure {
         match self {
             Failure::Usage(_) => 64,
             Failure::Data(_) | Failure::NotFound(_) => 65,
+            Failure::NoStore(_) => 66,
             Failure::NoUser(_) => 67,
             Failure::Unavailable { .. } => 69,
             Failure::Broker(_) => 70,
-            Failure::Output(_) => 74,
-            Failure::Timeout(_) => 75,
+            Failure::Damaged(_) | Failure::DamagedQueue(_) => 72,
+            Failure::Store(store::Error::NoPermission { .. }) => 77,
+            Failure::Output(_) | Failure::Store(_) => 74,
+            Failure::Timeout(_) | Failure::DirectoryInUse { .. } => 75,
             Failure::LoginRefused(_) | Failure::AccessRefused { .. } => 77,
         }
     }

@@ -1,4 +1,5 @@
-//! `warrenctl`: the admin tool, with rabbitmqctl's command names. It speaks the HTTP API and knows nothing of the broker.
+//! `warrenctl`: the admin tool, with rabbitmqctl's command names. It speaks the HTTP API and knows nothing of the broker;
+//! only [`store`], for brokers that are stopped, works on files.
 //!
 //! To add a command: a `Command` in the file of its noun, a line in `COMMANDS`.
 
@@ -13,6 +14,7 @@ mod output;
 mod permissions;
 mod queues;
 mod status;
+mod store;
 mod users;
 mod vhosts;
 
@@ -42,6 +44,7 @@ const COMMANDS: &[Command] = &[
     channels::LIST_CHANNELS,
     consumers::LIST_CONSUMERS,
     status::STATUS,
+    store::STORE,
 ];
 
 /// A command: its name, its arguments, what it does.
@@ -100,8 +103,8 @@ struct Options {
 
 /// Runs one command. `arguments` start with the program's name, as the system gives them.
 ///
-/// Returns the exit code (sysexits): 0, 64 usage, 65 bad or unknown object, 67 unknown user, 69 broker not reachable,
-/// 70 the broker failed, 74 output failed, 75 timeout, 77 login or access refused.
+/// Returns the exit code (sysexits): 0, 64 usage, 65 bad or unknown object, 66 no data directory, 67 unknown user,
+/// 69 broker not reachable, 70 the broker failed, 72 damage, 74 output failed, 75 timeout or directory in use, 77 login or access refused.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, errors: &mut dyn Write) -> u8 {
     let outcome = match parser().try_get_matches_from(arguments) {
         Ok(matches) => execute(&matches, out),

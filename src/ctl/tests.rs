@@ -248,3 +248,28 @@ fn status_is_a_table_of_what_is_known_and_an_object_for_scripts() {
     let status: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&status["messages"], &status["mem_used"]), (&json!(3), &Value::Null));
 }
+
+#[test]
+fn store_commands_say_what_to_do_about_a_directory_that_is_missing_in_use_or_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let ran = |action: &[&str]| run_on(1, &[&["store"][..], action, &["--data-dir", path]].concat());
+    let (code, _, errors) = ran(&["stats"]);
+    assert_eq!(code, 66);
+    assert!(errors.contains("is --data-dir right?"), "{errors}");
+    let (store, _) = crate::store::open(crate::store::Options::new(path)).unwrap();
+    let (code, _, errors) = ran(&["check"]);
+    assert_eq!((code, errors.contains("stop the broker first"), errors.lines().count()), (75, true, 1));
+    store.close().unwrap();
+    drop(store);
+    let (code, out, errors) = ran(&["check"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(out.ends_with("Everything is as it was written.\n"), "{out}");
+    let (code, _, errors) = ran(&["export", "/", "nobody"]);
+    assert_eq!((code, errors.contains("no durable queue 'nobody' in vhost '/'")), (65, true), "{errors}");
+    std::fs::write(dir.path().join("queues.snapshot"), "nonsense").unwrap();
+    let (code, out, errors) = ran(&["check", "--format", "json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["whole"], errors.lines().count()), (72, &json!(false), 1));
+    assert!(value["damage"][0].as_str().unwrap().contains("queues.snapshot"), "{out}");
+}

@@ -177,6 +177,58 @@ fn open_when_unlocked(path: &Path, config: &sled::Config) -> Result<sled::Db, Er
     Err(Error::Locked { path: path.into(), pid: None })
 }
 
+/// Waits until nobody in this process has sled's folder open any more: its last thread ends some time after the drop,
+/// and must not find another folder in the place of its own.
+///
+/// # Errors
+/// [`Error::Locked`] if that takes too long, and those of the file system.
+pub(super) fn wait_closed(path: &Path) -> Result<(), Error> {
+    let file = File::open(path.join("db")).map_err(|error| Error::io(path, error))?;
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::park_timeout(LOCK_PAUSE),
+            Err(errno) => return Err(Error::io(path, errno.into())),
+        }
+    }
+    Err(Error::Locked { path: path.into(), pid: None })
+}
+
+/// How much is copied with one batch.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Copies all entries, durably.
+///
+/// # Errors
+/// Those of both stores.
+pub(super) fn copy(from: &dyn Metadata, to: &dyn Metadata) -> Result<(), Error> {
+    let (mut batch, mut bytes) = (Batch::new(), 0);
+    from.visit(b"", &mut |key, value| {
+        bytes += key.len() + value.len();
+        batch.insert(key.to_vec(), Some(value.to_vec()));
+        if bytes >= COPY_BYTES {
+            to.apply(&std::mem::take(&mut batch))?;
+            bytes = 0;
+        }
+        Ok(())
+    })?;
+    to.apply(&batch)?;
+    to.sync()
+}
+
+/// What the entries are together.
+///
+/// # Errors
+/// The store's own.
+pub(super) fn entries_bytes(metadata: &dyn Metadata) -> Result<u64, Error> {
+    let mut bytes = 0;
+    metadata.visit(b"", &mut |key, value| {
+        bytes += (key.len() + value.len()) as u64;
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
 /// Runs `work` and turns sled's errors and panics (it has many on damage) into ours.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(work)) {

@@ -35,6 +35,7 @@ pub mod index;
 mod journal;
 pub mod memory;
 pub mod metadata;
+pub mod offline;
 pub mod place;
 mod ranges;
 mod reader;
@@ -77,6 +78,8 @@ pub struct Options {
     pub sled_cache_bytes: u64,
     /// How often sled flushes by itself; nothing relies on it.
     pub sled_flush_every_ms: u64,
+    /// A start that finds sled's folder larger than this, and several times larger than its entries, writes it anew.
+    pub sled_rebuild_bytes: u64,
 }
 
 impl Options {
@@ -88,6 +91,7 @@ impl Options {
             sync_delay: Duration::from_millis(200),
             sled_cache_bytes: 4 << 20,
             sled_flush_every_ms: 1_000,
+            sled_rebuild_bytes: 64 << 20,
         }
     }
 }

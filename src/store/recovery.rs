@@ -18,7 +18,7 @@ use super::files::Files;
 use super::images::{self, Images};
 use super::index::{ImageId, PageSummary};
 use super::journal::{Shared, State};
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::place::Environment;
 use super::reader::Reader;
 use super::references::References;
@@ -273,11 +273,39 @@ fn read_snapshot(
 
 fn open_metadata(setting: &Setting) -> Result<(Catalog, Contents), Error> {
     let mut catalog = Catalog::new(setting.open_metadata()?);
-    let contents = catalog.load()?;
+    let mut contents = catalog.load()?;
+    if is_bloated(setting, &catalog)? {
+        let (place, options) = (&setting.environment.place, &setting.options);
+        match place.copy_metadata(&options.data_dir, options, &*catalog.metadata) {
+            Ok(()) => {
+                // It is closed by that.
+                drop(catalog);
+                place.swap_metadata(&options.data_dir)?;
+                catalog = Catalog::new(setting.open_metadata()?);
+                contents = catalog.load()?;
+            }
+            // Room may be what is missing: the broker is needed all the same.
+            Err(error) => {
+                tracing::warn!(%error, "sled is larger than it must be and could not be written anew")
+            }
+        }
+    }
     if contents.mark == Mark::default() {
         catalog.write_schema()?;
     }
     Ok((catalog, contents))
+}
+
+/// sled's folder is written anew when it is so many times larger than its entries.
+const BLOAT_FACTOR: u64 = 4;
+
+/// Whether sled is much larger than what it holds: its file never shrinks.
+fn is_bloated(setting: &Setting, catalog: &Catalog) -> Result<bool, Error> {
+    let bytes = setting.environment.place.metadata_bytes(&setting.options.data_dir)?;
+    if bytes <= setting.options.sled_rebuild_bytes {
+        return Ok(false);
+    }
+    Ok(metadata::entries_bytes(&*catalog.metadata)? < bytes / BLOAT_FACTOR)
 }
 
 /// Moves sled's folder aside and fills a new one.

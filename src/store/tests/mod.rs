@@ -8,4 +8,4 @@ mod refusal;
 mod restart;
 mod simulation;
 mod suite;
-mod support;
+pub(in crate::store) mod support;

@@ -13,14 +13,14 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 /// What a queue holds, by sequence: position and body.
-pub(super) type Held = BTreeMap<Sequence, (Position, Vec<u8>)>;
+pub(in crate::store) type Held = BTreeMap<Sequence, (Position, Vec<u8>)>;
 
 #[derive(Debug, Default)]
-pub(super) struct ModelQueue {
-    pub(super) next: u64,
-    pub(super) held: Held,
+pub(in crate::store) struct ModelQueue {
+    pub(in crate::store) next: u64,
+    pub(in crate::store) held: Held,
     /// How long the records are, by position.
-    pub(super) sizes: BTreeMap<Position, u32>,
+    pub(in crate::store) sizes: BTreeMap<Position, u32>,
     /// The pages whose entries are in images; what left them since is found when a checkpoint is made.
     pages: Vec<PageSummary>,
     next_image: ImageId,
@@ -30,7 +30,7 @@ pub(super) struct ModelQueue {
 }
 
 impl ModelQueue {
-    pub(super) fn reserve(&mut self) -> Sequence {
+    pub(in crate::store) fn reserve(&mut self) -> Sequence {
         self.is_changed = true;
         self.next += 1;
         Sequence(self.next - 1)
@@ -55,13 +55,13 @@ impl ModelQueue {
         }
     }
 
-    pub(super) fn settled(&self, sequence: Sequence, position: Position) -> Settled {
+    pub(in crate::store) fn settled(&self, sequence: Sequence, position: Position) -> Settled {
         let record_bytes = self.sizes.get(&position).copied().unwrap_or(0);
         Settled { sequence, position, record_bytes, is_durable: position.is_some() }
     }
 
     /// The message's record was appended.
-    pub(super) fn put(&mut self, sequence: Sequence, appended: &Appended, body: Vec<u8>) {
+    pub(in crate::store) fn put(&mut self, sequence: Sequence, appended: &Appended, body: Vec<u8>) {
         self.sizes.insert(appended.position, appended.record_bytes);
         self.held.insert(sequence, (appended.position, body));
     }
@@ -95,8 +95,8 @@ impl ModelQueue {
 
 /// The broker's side: queues by id.
 #[derive(Debug, Default)]
-pub(super) struct Model {
-    pub(super) queues: Mutex<BTreeMap<QueueId, ModelQueue>>,
+pub(in crate::store) struct Model {
+    pub(in crate::store) queues: Mutex<BTreeMap<QueueId, ModelQueue>>,
 }
 
 impl Queues for Model {
@@ -136,26 +136,26 @@ impl Queues for Model {
     fn tidy(&self, _queue: QueueId) {}
 }
 
-pub(super) fn message(body: &[u8]) -> Message {
+pub(in crate::store) fn message(body: &[u8]) -> Message {
     let raw = [0x10, 0, 2];
     let parsed = Properties::parse(&raw).unwrap();
     Message::new("amq.topic".into(), b"some.key", &raw, &parsed, &[body])
 }
 
-pub(super) fn queue_definition(id: QueueId) -> Definition {
+pub(in crate::store) fn queue_definition(id: QueueId) -> Definition {
     let arguments = Default::default();
     let queue =
         Queue { id, kind: "classic".into(), durable: true, auto_delete: false, exclusive: false, arguments };
     Definition::Queue("/".into(), format!("queue-{id}").as_str().into(), queue)
 }
 
-pub(super) fn queue_key(id: QueueId) -> Key {
+pub(in crate::store) fn queue_key(id: QueueId) -> Key {
     queue_definition(id).key()
 }
 
 impl Model {
     /// A model that goes on with what was recovered.
-    pub(super) fn new(store: &Store, recovered: &Recovered) -> Arc<Self> {
+    pub(in crate::store) fn new(store: &Store, recovered: &Recovered) -> Arc<Self> {
         let model = Arc::new(Self::default());
         for definition in &recovered.definitions {
             if let Definition::Queue(_, _, queue) = definition {
@@ -183,7 +183,7 @@ impl Model {
     }
 
     /// Makes a page of up to `count` messages from the queue's front that are not in one.
-    pub(super) fn page_out(&self, store: &Store, id: u64, count: usize) {
+    pub(in crate::store) fn page_out(&self, store: &Store, id: u64, count: usize) {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(&QueueId(id)).unwrap();
         queue.check_pages();
@@ -202,12 +202,12 @@ impl Model {
         queue.is_changed = true;
     }
 
-    pub(super) fn declare(&self, store: &Store, id: u64) -> Position {
+    pub(in crate::store) fn declare(&self, store: &Store, id: u64) -> Position {
         self.queues.lock().insert(QueueId(id), ModelQueue::default());
         store.append_changes(&[Change::Put(queue_definition(QueueId(id)))])
     }
 
-    pub(super) fn delete(&self, store: &Store, id: u64) -> Position {
+    pub(in crate::store) fn delete(&self, store: &Store, id: u64) -> Position {
         let Some(queue) = self.queues.lock().remove(&QueueId(id)) else { return store.synced() };
         let end = store.append_changes(&[Change::Delete(queue_key(QueueId(id)))]);
         let entries = queue.entries();
@@ -216,7 +216,7 @@ impl Model {
     }
 
     /// Publishes to queues that are there, and returns the end.
-    pub(super) fn publish(&self, store: &Store, ids: &[u64], body: &[u8]) -> Position {
+    pub(in crate::store) fn publish(&self, store: &Store, ids: &[u64], body: &[u8]) -> Position {
         let mut queues = self.queues.lock();
         let targets: Vec<_> =
             ids.iter().map(|&id| (QueueId(id), queues.get_mut(&QueueId(id)).unwrap().reserve())).collect();
@@ -228,7 +228,7 @@ impl Model {
     }
 
     /// Settles up to `count` of a queue's messages, from its front.
-    pub(super) fn settle(&self, store: &Store, id: u64, count: usize) -> Position {
+    pub(in crate::store) fn settle(&self, store: &Store, id: u64, count: usize) -> Position {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(&QueueId(id)).unwrap();
         let front = queue.held.iter().take(count);
@@ -239,7 +239,7 @@ impl Model {
     }
 
     /// Moves the first message of one queue to another queue, in a transaction.
-    pub(super) fn transfer(&self, store: &Store, from: u64, to: u64) -> Position {
+    pub(in crate::store) fn transfer(&self, store: &Store, from: u64, to: u64) -> Position {
         let _hold = store.hold_checkpoints();
         let mut queues = self.queues.lock();
         let Some((sequence, (position, body))) = queues.get_mut(&QueueId(from)).unwrap().held.pop_first()
@@ -257,7 +257,7 @@ impl Model {
     }
 
     /// Does something with one queue under its lock; it counts as changed.
-    pub(super) fn with<T>(&self, id: u64, work: impl FnOnce(&mut ModelQueue) -> T) -> T {
+    pub(in crate::store) fn with<T>(&self, id: u64, work: impl FnOnce(&mut ModelQueue) -> T) -> T {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(&QueueId(id)).unwrap();
         queue.is_changed = true;
@@ -265,21 +265,21 @@ impl Model {
     }
 
     /// What all queues hold.
-    pub(super) fn held(&self) -> HashMap<QueueId, Held> {
+    pub(in crate::store) fn held(&self) -> HashMap<QueueId, Held> {
         self.queues.lock().iter().map(|(id, queue)| (*id, queue.held.clone())).collect()
     }
 }
 
 /// The bodies that queues hold; where they stand is the compactor's business.
-pub(super) type Bodies = BTreeMap<QueueId, BTreeMap<Sequence, Vec<u8>>>;
+pub(in crate::store) type Bodies = BTreeMap<QueueId, BTreeMap<Sequence, Vec<u8>>>;
 
-pub(super) fn bodies(held: HashMap<QueueId, Held>) -> Bodies {
+pub(in crate::store) fn bodies(held: HashMap<QueueId, Held>) -> Bodies {
     let of = |held: Held| held.into_iter().map(|(sequence, (_, body))| (sequence, body)).collect();
     held.into_iter().map(|(queue, held)| (queue, of(held))).collect()
 }
 
 /// What was recovered, as [`Model::held`] has it, with every defined queue.
-pub(super) fn held(store: &Store, recovered: &Recovered) -> HashMap<QueueId, Held> {
+pub(in crate::store) fn held(store: &Store, recovered: &Recovered) -> HashMap<QueueId, Held> {
     let mut read = |records: &[(Position, u32)]| {
         let mut bodies = Vec::new();
         let mut found = |at: usize, message: Option<Arc<Message>>| {
@@ -295,7 +295,7 @@ pub(super) fn held(store: &Store, recovered: &Recovered) -> HashMap<QueueId, Hel
 type ReadBodies<'a> = dyn FnMut(&[Record]) -> Vec<Vec<u8>> + 'a;
 
 /// The same, with pages and bodies read by the caller.
-pub(super) fn held_by(
+pub(in crate::store) fn held_by(
     recovered: &Recovered,
     page: &mut dyn FnMut(QueueId, ImageId) -> Vec<IndexEntry>,
     read: &mut ReadBodies<'_>,
@@ -318,29 +318,29 @@ pub(super) fn held_by(
 }
 
 /// Options for a test: small files.
-pub(super) fn options(dir: &Path) -> Options {
+pub(in crate::store) fn options(dir: &Path) -> Options {
     Options { segment_bytes: 4096, sled_cache_bytes: 1 << 20, ..Options::new(dir) }
 }
 
 /// Opens the store in `dir` with the model of what it holds.
-pub(super) fn open(dir: &Path) -> (Store, Arc<Model>, Recovered) {
+pub(in crate::store) fn open(dir: &Path) -> (Store, Arc<Model>, Recovered) {
     let (store, recovered) = super::super::open(options(dir)).unwrap();
     let model = Model::new(&store, &recovered);
     (store, model, recovered)
 }
 
 /// The journal's files in a data directory, and their bytes together.
-pub(super) fn files(dir: &Path) -> (usize, u64) {
+pub(in crate::store) fn files(dir: &Path) -> (usize, u64) {
     let files = segment::list(&Disk, &dir.join("journal")).unwrap();
     let bytes = files.iter().map(|(_, path)| std::fs::metadata(path).unwrap().len()).sum();
     (files.len(), bytes)
 }
 
 /// Numbers that look random and are the same in every run.
-pub(super) struct Dice(pub(super) u64);
+pub(in crate::store) struct Dice(pub(in crate::store) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+    pub(in crate::store) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
