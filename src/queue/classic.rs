@@ -631,6 +631,78 @@ mod tests {
         queue
     }
 
+    /// A durable queue in a store on disk, on a node where no message may stay in memory.
+    fn on_disk(dir: &std::path::Path) -> (store::Store, Arc<Queue>) {
+        let (store, _) = store::open(store::Options::new(dir)).unwrap();
+        let memory = Arc::new(Memory::new(0));
+        let pager = Arc::new(Pager::start(&store, &memory).unwrap());
+        let services = Services { store: store.clone(), deadlines: Arc::default(), memory, pager };
+        let definition = definition::Queue {
+            id: QueueId(1),
+            kind: NAME.into(),
+            durable: true,
+            auto_delete: false,
+            exclusive: false,
+            arguments: Table::default(),
+        };
+        let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
+        let new = NewQueue { vhost, name, definition, owner: None, services };
+        (store, Queue::new(new, RecoveredQueue::default()))
+    }
+
+    #[test]
+    fn a_consumer_whose_outbox_fills_up_gets_everything_that_is_read_back() {
+        const COUNT: usize = 300;
+        let dir = tempfile::tempdir().unwrap();
+        let (store, queue) = on_disk(dir.path());
+        let properties = [0x10, 0, 2];
+        let parsed = Properties::parse(&properties).unwrap();
+        let message = Arc::new(Message::new("".into(), b"q", &properties, &parsed, &[&[7; 100_000]]));
+        (0..COUNT).for_each(|_| _ = queue.publish(&message, &mut Wakes::default()));
+        assert!(queue.figures().paged > COUNT - 10);
+        let outbox = Arc::new(Outbox::new(crate::name::ConnectionId(1)));
+        let id = ConsumerId(1);
+        let consumer = Consumer {
+            id,
+            priority: 0,
+            prefetch: 0,
+            acknowledges: true,
+            exclusive: false,
+            channel_credit: Arc::default(),
+        };
+        let subscription = Subscription {
+            id,
+            tag: ConsumerTag::new("c"),
+            channel: ChannelId(1),
+            outbox: Arc::clone(&outbox),
+            acknowledges: true,
+            exclusive: false,
+            prefetch: 0,
+            arguments: Table::default(),
+        };
+        let key = queue.subscribe(consumer, subscription, &mut Wakes::default()).unwrap().unwrap();
+        let mut delivered = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        while delivered.len() < COUNT {
+            let mut events = std::collections::VecDeque::new();
+            let was_full = outbox.drain(&mut events);
+            delivered.extend(events.iter().filter_map(|event| match event {
+                crate::event::Event::Deliver(delivery) => delivery.source.map(|source| source.sequence.0),
+                _ => None,
+            }));
+            if was_full {
+                queue.resume(key, id, &mut Wakes::default());
+            } else if delivered.len() < COUNT {
+                let patience = time::Duration::from_secs(20);
+                let woken = async { tokio::time::timeout(patience, outbox.woken()).await };
+                runtime.block_on(woken).expect("the consumer is served");
+            }
+        }
+        assert_eq!(delivered, (1..=COUNT as u64).collect::<Vec<_>>());
+        drop(queue);
+        store.close().unwrap();
+    }
+
     #[test]
     fn what_is_due_is_not_handed_out() {
         const HOUR_MS: u64 = 3_600_000;

@@ -175,9 +175,10 @@ impl Queue {
         inner.counters.redelivered += u64::from(redelivered);
         wakes.add(&subscription.outbox);
         if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
-            // Blocking a consumer has no effects of its own.
+            // What every command may ask for (a page to be kept, messages to be read) is carried out, too.
             let id = subscription.id;
-            inner.state.apply(Millis::default(), Command::Block(key, id), &mut Vec::new());
+            let Inner { state, effects, .. } = inner;
+            state.apply(Millis::default(), Command::Block(key, id), effects);
         }
     }
 }
