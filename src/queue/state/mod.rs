@@ -274,7 +274,7 @@ impl State {
         self.loading = Loading::Nothing;
         for (Wanted { level, sequence, position, .. }, read) in read {
             match read {
-                Read::Message(message) => _ = self.ready.loaded(level, sequence, position, message),
+                Read::Message(message) => self.ready.loaded(level, sequence, message),
                 Read::Lost => {
                     let lost = self.ready.unreadable(level, sequence, position);
                     effects.extend(lost.map(|entry| Effect::Lost(entry.index)));

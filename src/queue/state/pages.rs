@@ -291,14 +291,14 @@ impl Level {
         self.ahead_bytes = entries.take_while(|entry| entry.index.sequence < sequence).map(cost).sum();
     }
 
-    /// What is to be loaded next, while less than the window is ahead. What is asked for counts as ahead from now on.
+    /// What is to be loaded next, while less than the window is ahead. What is asked for counts as ahead from now on, and
+    /// is answered before the next question.
     pub(super) fn next_load(&mut self, level: u8, window: Window, entries_max: usize) -> Option<Load> {
-        if self.ahead_bytes > window.low_bytes {
-            if self.front().is_some() {
-                return None;
-            }
-            // What was asked for did not come: its page went, or it moved.
+        if self.front().is_none() {
+            // It may have been asked for and not have come: its page went meanwhile, or it could not be read.
             self.rewind(self.pages.front()?.first);
+        } else if self.ahead_bytes > window.low_bytes {
+            return None;
         }
         let mut wanted = Vec::new();
         let mut at = self.pages.partition_point(|page| page.last < self.cursor);

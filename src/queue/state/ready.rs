@@ -255,24 +255,17 @@ impl Ready {
         levels.find_map(|load| load)
     }
 
-    /// A message came from the journal. False if nobody waits for it (any more).
-    pub(super) fn loaded(
-        &mut self,
-        level: u8,
-        sequence: Sequence,
-        position: Position,
-        message: Arc<Message>,
-    ) -> bool {
-        let Some((page, at)) = self.levels[level as usize].entry_mut(sequence) else { return false };
+    /// A message came from the journal. Its record may have moved meanwhile: a sequence's message is always the same.
+    pub(super) fn loaded(&mut self, level: u8, sequence: Sequence, message: Arc<Message>) {
+        let Some((page, at)) = self.levels[level as usize].entry_mut(sequence) else { return };
         let entry = &mut page.entries[at];
-        if entry.index.position != position || entry.message.is_some() {
-            return false;
+        if entry.message.is_some() {
+            return;
         }
         entry.message = Some(message);
         page.bodies += 1;
         self.missing -= 1;
         self.memory_bytes += page.entries[at].memory_bytes();
-        true
     }
 
     /// A message could not be read where it was said to stand: it moved meanwhile, or it is damaged. A damaged one is
