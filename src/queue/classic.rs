@@ -10,6 +10,7 @@ pub use figures::{Counters, Figures};
 
 use super::Services;
 use super::arguments::Settings;
+use super::pager;
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, Load, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::definition;
@@ -555,11 +556,10 @@ impl Queue {
             let (entries, pages) = self.inner.lock().state.records_between(from, to);
             let mut is_any = false;
             for page in pages {
-                let Load::Page { level, first, image } = page else { continue };
-                match self.services.store.read_image(self.definition.id, image) {
-                    Ok(entries) => {
+                let Load::Page { level, page } = page else { continue };
+                match pager::read_page(&self.services.store, self.definition.id, level, &page) {
+                    Ok(command) => {
                         is_any = true;
-                        let command = Command::PageLoaded { level, first, image, entries };
                         self.answer(command, &mut Wakes::default());
                     }
                     Err(error) => tracing::warn!(queue = %self.name, %error, "a page cannot be read"),

@@ -9,8 +9,8 @@ use super::memory::Memory;
 use super::state::{Command, Load, Read, Wanted};
 use crate::name::{QueueId, Sequence};
 use crate::outbox::Wakes;
-use crate::store::index::PageSummary;
-use crate::store::{ReadError, Store};
+use crate::store::index::{IndexEntry, PageSummary};
+use crate::store::{self, ReadError, Store};
 use crate::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -139,6 +139,37 @@ impl Jobs {
     }
 }
 
+/// The answer to a queue that asked for a page.
+///
+/// # Errors
+/// Any [`ReadError`]; it may succeed later.
+pub(super) fn read_page(
+    store: &Store,
+    queue: QueueId,
+    level: u8,
+    page: &PageSummary,
+) -> Result<Command<'static>, ReadError> {
+    let (entries, is_rebuilt) = read_entries(store, queue, page)?;
+    Ok(Command::PageLoaded { level, page: Box::new(page.clone()), entries, is_rebuilt })
+}
+
+/// A page's entries; from the journal if its image is damaged, which is said, too.
+fn read_entries(
+    store: &Store,
+    queue: QueueId,
+    page: &PageSummary,
+) -> Result<(Vec<IndexEntry>, bool), ReadError> {
+    match store.read_image(queue, page.image) {
+        Err(ReadError::Store(error @ store::Error::Damaged(_))) => {
+            let entries = store.rebuild_page(queue, page)?;
+            let (found, known) = (entries.len(), page.counts.all);
+            tracing::error!(%queue, %error, found, known, "a page of a queue's index is rebuilt from the journal");
+            Ok((entries, true))
+        }
+        read => Ok((read?, false)),
+    }
+}
+
 struct Worker {
     jobs: Arc<Jobs>,
     store: Store,
@@ -165,11 +196,7 @@ impl Worker {
     fn load(&self, queue: Weak<Queue>, load: Load) {
         let Some(owner) = queue.upgrade() else { return };
         let answer = match &load {
-            Load::Page { level, first, image } => {
-                let (level, first, image) = (*level, *first, *image);
-                let entries = self.store.read_image(owner.definition.id, image);
-                entries.map(|entries| Command::PageLoaded { level, first, image, entries })
-            }
+            Load::Page { level, page } => read_page(&self.store, owner.definition.id, *level, page),
             Load::Bodies(wanted) => self.read(wanted).map(Command::Loaded),
         };
         match answer {
@@ -194,8 +221,8 @@ impl Worker {
 
     fn release(&self, queue: QueueId, pages: &[PageSummary]) {
         for page in pages {
-            match self.store.read_image(queue, page.image) {
-                Ok(entries) => {
+            match read_entries(&self.store, queue, page) {
+                Ok((entries, _)) => {
                     let records: Vec<_> = entries.iter().map(|e| (e.position, e.record_bytes)).collect();
                     self.store.release(&records);
                 }

@@ -235,7 +235,7 @@ impl Queue {
 }
 
 /// The index entry of a message in a queue, as its record says it.
-fn entry(publish: &Publish<'_>, sequence: Sequence) -> Result<IndexEntry, Bad> {
+pub(super) fn entry(publish: &Publish<'_>, sequence: Sequence) -> Result<IndexEntry, Bad> {
     let properties = Properties::parse(publish.properties).map_err(|_| Bad::Payload)?;
     let ttl_ms = properties.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let expires_at = ttl_ms.map_or(NEVER, |ttl_ms| Millis(publish.received_at.0.saturating_add(ttl_ms)));

@@ -7,7 +7,7 @@ use super::checkpoint::{Checkpointer, Task};
 use super::committer::Committer;
 use super::compaction::Compactor;
 use super::images::Images;
-use super::index::{ImageId, IndexEntry};
+use super::index::{ImageId, IndexEntry, PageSummary};
 use super::journal::{Hurry, Phase, Shared};
 use super::reader::Reader;
 use super::record::{Origin, Progress};
@@ -152,6 +152,10 @@ impl MessageLog for Journal {
 
     fn read_image(&self, queue: QueueId, image: ImageId) -> Result<Vec<IndexEntry>, ReadError> {
         Ok(self.images.read(queue, image)?)
+    }
+
+    fn rebuild_page(&self, queue: QueueId, page: &PageSummary) -> Result<Vec<IndexEntry>, ReadError> {
+        self.reader.rebuild_page(queue, page)
     }
 
     fn forget_images(&self, queue: QueueId, images: &[ImageId]) {

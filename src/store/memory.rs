@@ -2,7 +2,7 @@
 //!
 //! Everything appended counts as durable at once, and nothing comes back. Positions and counters behave as on disk.
 
-use super::index::{ImageId, IndexEntry};
+use super::index::{ImageId, IndexEntry, PageSummary};
 use super::record::{Origin, Progress};
 use super::{
     Appended, CheckpointHold, Counters, DiskState, Error, Found, JournalFailed, MessageLog, Queues,
@@ -109,6 +109,10 @@ impl MessageLog for MemoryLog {
 
     fn read_image(&self, queue: QueueId, image: ImageId) -> Result<Vec<IndexEntry>, ReadError> {
         Err(Error::Damaged(format!("page {} of queue {queue}: nothing is kept", image.0)).into())
+    }
+
+    fn rebuild_page(&self, queue: QueueId, page: &PageSummary) -> Result<Vec<IndexEntry>, ReadError> {
+        self.read_image(queue, page.image)
     }
 
     fn forget_images(&self, _queue: QueueId, _images: &[ImageId]) {}

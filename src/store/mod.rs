@@ -39,6 +39,7 @@ pub mod offline;
 pub mod place;
 mod ranges;
 mod reader;
+mod rebuild;
 pub mod record;
 mod recovery;
 mod references;
@@ -57,7 +58,7 @@ use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};
-use index::{ImageId, IndexEntry, QueueImage};
+use index::{ImageId, IndexEntry, PageSummary, QueueImage};
 use parking_lot::{Mutex, RwLockReadGuard};
 use record::{Origin, Progress};
 use std::collections::BTreeMap;
@@ -363,6 +364,13 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Error::Damaged`] when it is not there or not what was written, and the metadata store's own.
     fn read_image(&self, queue: QueueId, image: ImageId) -> Result<Vec<IndexEntry>, ReadError>;
+
+    /// Makes a page again from the journal, if its image turns out to be damaged: its durable messages, marked as delivered
+    /// because perhaps they were. Blocks, and reads whole files.
+    ///
+    /// # Errors
+    /// Any [`ReadError`]; it may succeed later.
+    fn rebuild_page(&self, queue: QueueId, page: &PageSummary) -> Result<Vec<IndexEntry>, ReadError>;
 
     /// These pages are not needed any more, as far as the queue knows now.
     fn forget_images(&self, queue: QueueId, images: &[ImageId]);

@@ -4,11 +4,12 @@
 //! call, so a backlog is read as it was written: in large pieces, forwards.
 
 use super::files::{File, Files};
+use super::index::{IndexEntry, PageSummary};
 use super::journal::{Hurry, Shared};
 use super::record::{self, Bad};
-use super::{Error, SyncWaiter, segment};
+use super::{Error, SyncWaiter, rebuild, segment};
 use crate::message::Message;
-use crate::name::{ExchangeName, Position};
+use crate::name::{ExchangeName, Position, QueueId};
 use crate::time::Duration;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -82,6 +83,20 @@ impl Reader {
             at += count;
         }
         Ok(())
+    }
+
+    /// See [`rebuild`].
+    ///
+    /// # Errors
+    /// Any [`ReadError`].
+    pub(super) fn rebuild_page(
+        &self,
+        queue: QueueId,
+        page: &PageSummary,
+    ) -> Result<Vec<IndexEntry>, ReadError> {
+        self.wait_written(&[(page.positions.1, 1)])?;
+        let starts = self.shared.state.lock().references.starts();
+        Ok(rebuild::page(&*self.files, &self.dir, &starts, queue, page)?)
     }
 
     fn message(&self, bytes: &[u8], position: Position, exchange: &mut ExchangeName) -> Option<Arc<Message>> {

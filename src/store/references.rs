@@ -46,6 +46,11 @@ impl References {
         self.files.push_back(File { start, end: u64::MAX, live: 0, live_bytes: 0 });
     }
 
+    /// Where the files start.
+    pub(super) fn starts(&self) -> Vec<u64> {
+        self.files.iter().map(|file| file.start).collect()
+    }
+
     /// The start of the file that is being written.
     pub(super) fn current_start(&self) -> u64 {
         self.files.back().map_or(0, |file| file.start)

@@ -40,16 +40,16 @@ pub enum Command<'a> {
     Expire,
     /// The answer to [`Load::Bodies`].
     Loaded(Vec<(Wanted, Read)>),
-    /// The answer to [`Load::Page`]; no entries if it could not be read and its messages are lost.
+    /// The answer to [`Load::Page`].
     PageLoaded {
         /// The priority level.
         level: u8,
-        /// Where the page begins.
-        first: Sequence,
-        /// Its image.
-        image: ImageId,
+        /// What was asked for.
+        page: Box<PageSummary>,
         /// Its entries, in order.
         entries: Vec<IndexEntry>,
+        /// Whether its image is damaged, and the entries are what the journal has of the durable ones.
+        is_rebuilt: bool,
     },
     /// The answer to [`Effect::Note`].
     Noted(Sequence),

@@ -222,12 +222,12 @@ impl State {
             Command::Continue => self.dispatch(effects),
             Command::Expire => {}
             Command::Loaded(read) => self.loaded(read, effects),
-            Command::PageLoaded { level, first, image, entries } => {
+            Command::PageLoaded { level, page, entries, is_rebuilt } => {
                 let loading = std::mem::take(&mut self.loading);
-                self.ready.page_loaded(level, first, image, entries);
+                self.ready.page_loaded(level, &page, entries, is_rebuilt);
                 self.expire(now, effects);
                 if loading == Loading::ToExpire {
-                    self.ready.page_back(now, level, first);
+                    self.ready.page_back(now, level, page.first);
                 }
                 self.dispatch(effects);
             }

@@ -108,10 +108,8 @@ pub enum Load {
     Page {
         /// The priority level.
         level: u8,
-        /// Where the page begins.
-        first: Sequence,
-        /// Its image.
-        image: ImageId,
+        /// What is known of it.
+        page: Box<PageSummary>,
     },
     /// Messages, in the order in which they will be delivered.
     Bodies(Vec<Wanted>),
@@ -304,9 +302,10 @@ impl Level {
         let mut at = self.pages.partition_point(|page| page.last < self.cursor);
         'pages: while let Some(page) = self.pages.get(at) {
             if page.is_cold {
-                let image = page.image.as_ref().map(|summary| summary.image)?;
-                let load = Load::Page { level, first: page.first, image };
-                return Some(if wanted.is_empty() { load } else { Load::Bodies(wanted) });
+                if wanted.is_empty() {
+                    return page.image.clone().map(|page| Load::Page { level, page });
+                }
+                break;
             }
             let from = page.entries.partition_point(|entry| entry.index.sequence < self.cursor);
             for entry in page.entries.range(from..) {

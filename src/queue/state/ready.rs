@@ -241,8 +241,8 @@ impl Ready {
         self.page_deadlines.pop_first();
         let levels = &self.levels[level as usize];
         let page = &levels.pages[levels.page_of(first)?];
-        let image = page.image.as_ref().filter(|_| page.is_cold)?.image;
-        Some(Load::Page { level, first, image })
+        let page = page.image.clone().filter(|_| page.is_cold)?;
+        Some(Load::Page { level, page })
     }
 
     /// What is to be loaded for the next deliveries.
@@ -284,14 +284,15 @@ impl Ready {
         Some(entry)
     }
 
-    /// A cold page's entries are here again.
+    /// A cold page's entries are here again; what is left of them if its image was damaged.
     pub(super) fn page_loaded(
         &mut self,
         level: u8,
-        first: Sequence,
-        image: ImageId,
+        loaded: &PageSummary,
         entries: Vec<IndexEntry>,
+        is_rebuilt: bool,
     ) {
+        let PageSummary { first, image, .. } = *loaded;
         let Self { levels, deadlines, page_deadlines, paging, .. } = self;
         let levels = &mut levels[level as usize];
         let Some(at) = levels.page_of(first) else { return };
@@ -308,7 +309,7 @@ impl Ready {
         let is_recovered = std::mem::take(&mut page.is_recovered);
         let is_gone = |entry: &IndexEntry| is_recovered && !entry.is_durable;
         let late = std::mem::take(&mut page.entries);
-        if !late.is_empty() || entries.iter().any(is_gone) {
+        if is_rebuilt || !late.is_empty() || entries.iter().any(is_gone) {
             page.touch(&mut paging.forgotten);
         }
         let late_count = late.len();
@@ -431,10 +432,10 @@ impl Ready {
     pub(super) fn cold_pages(&self, from: Position, to: Position) -> Vec<Load> {
         let pages = self.levels.iter().enumerate().flat_map(|(level, pages)| {
             let cold = pages.pages.iter().filter(|page| page.is_cold);
-            cold.filter_map(move |page| Some((level as u8, page.first, page.image.as_ref()?)))
+            cold.filter_map(move |page| Some((level as u8, page.image.as_ref()?)))
         });
-        let pages = pages.filter(|(_, _, page)| page.positions.0 < to && from <= page.positions.1);
-        pages.map(|(level, first, page)| Load::Page { level, first, image: page.image }).collect()
+        let pages = pages.filter(|(_, page)| page.positions.0 < to && from <= page.positions.1);
+        pages.map(|(level, page)| Load::Page { level, page: page.clone() }).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -361,10 +361,10 @@ impl Paged {
     /// The store answers.
     fn answer(&mut self, now: Millis) -> Vec<Effect> {
         match self.load.take() {
-            Some(Load::Page { level, first, image }) => {
+            Some(Load::Page { level, page }) => {
                 // Purged meanwhile: then there is nothing to be answered.
-                let entries = self.images.get(&image).cloned().unwrap_or_default();
-                self.run(now, Command::PageLoaded { level, first, image, entries })
+                let entries = self.images.get(&page.image).cloned().unwrap_or_default();
+                self.run(now, Command::PageLoaded { level, page, entries, is_rebuilt: false })
             }
             Some(Load::Bodies(wanted)) => {
                 let read = |wanted: Wanted| {
@@ -428,7 +428,12 @@ struct Naive {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { count: u64, priority: u8, ttl_ms: u64, is_durable: bool },
+    Publish {
+        count: u64,
+        priority: u8,
+        ttl_ms: u64,
+        is_durable: bool,
+    },
     Late,
     Get,
     Ack(usize),
@@ -705,6 +710,33 @@ fn a_purge_forgets_pages_without_reading_them() {
     let settled: usize = effects.iter().filter(|effect| matches!(effect, Effect::PageSettled(_))).count();
     assert_eq!((settled, paged.state.ready_count()), (pages, 0));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Load(_))));
+}
+
+#[test]
+fn what_the_journal_has_of_a_damaged_page_is_delivered_and_the_page_is_written_anew() {
+    let mut paged = deep(8 * 1024);
+    let Some(Load::Page { level, page }) =
+        paged.state.records_between(Position(0), Position(u64::MAX)).1.pop()
+    else {
+        panic!("a page is cold");
+    };
+    let damaged = page.image;
+    // One of its messages is not in the journal either.
+    let entries =
+        paged.images[&damaged].iter().skip(1).map(|entry| IndexEntry { is_delivered: true, ..*entry });
+    let entries = entries.collect();
+    paged.run(NOW, Command::PageLoaded { level, page, entries, is_rebuilt: true });
+    assert_eq!((paged.state.ready_count(), paged.images.contains_key(&damaged)), (8 * 1024 - 1, false));
+    while paged.state.memory_bytes() > 0
+        || paged.state.records_between(Position(0), Position(u64::MAX)).1.len() < 4
+    {
+        paged.run(NOW, Command::Evict { bytes: u64::MAX });
+    }
+    let mut got = 0;
+    while paged.get(NOW).0.is_some() {
+        got += 1;
+    }
+    assert_eq!(got, 8 * 1024 - 1);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A disk that misbehaves, and a disk that is slow.
 
-use super::super::{Drive, Error, Options, Recovered, Store, SyncWaiter, open_with};
+use super::super::index::{ImageId, IndexEntry, PageSummary};
+use super::super::{Drive, Error, Options, ReadError, Recovered, Store, SyncWaiter, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Model, options};
-use crate::name::Position;
+use crate::name::{Position, QueueId};
 use crate::time::Duration;
 use parking_lot::Mutex;
 use std::io;
@@ -200,4 +201,20 @@ fn a_store_that_is_closed_says_so() {
     store.close().unwrap();
     let end = model.declare(&store, 1);
     assert_eq!(&*block_on(store.wait_synced(end)).unwrap_err().reason, "closed");
+}
+
+#[test]
+fn a_page_whose_image_is_damaged_is_made_again_from_the_journal() {
+    let (_disk, store, model, _) = open();
+    (1..=2).for_each(|id| _ = model.declare(&store, id));
+    // Over many files of 4 KiB, with messages of another queue between, and some settled.
+    (0..400).for_each(|n| _ = model.publish(&store, &[1 + n % 2, 2], &n.to_le_bytes()));
+    model.settle(&store, 1, 20);
+    let entries = model.with(1, |queue| queue.entries());
+    let page = PageSummary::of(ImageId(7), 0, &entries[10..150]);
+    assert!(matches!(store.read_image(QueueId(1), ImageId(7)), Err(ReadError::Store(Error::Damaged(_)))));
+
+    let rebuilt = store.rebuild_page(QueueId(1), &page).unwrap();
+    let expected = entries[10..150].iter().map(|entry| IndexEntry { is_delivered: true, ..*entry });
+    assert_eq!(rebuilt, expected.collect::<Vec<_>>());
 }

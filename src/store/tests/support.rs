@@ -36,7 +36,7 @@ impl ModelQueue {
         Sequence(self.next - 1)
     }
 
-    fn entries(&self) -> Vec<IndexEntry> {
+    pub(in crate::store) fn entries(&self) -> Vec<IndexEntry> {
         let stored = self.held.iter().filter(|(_, (position, _))| position.is_some());
         stored.map(|(sequence, (position, body))| self.entry(*sequence, *position, body)).collect()
     }
