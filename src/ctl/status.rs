@@ -63,6 +63,9 @@ fn facts(overview: &Value, node: &Value) -> Vec<Fact> {
         node_fact("mem_limit", "Memory high watermark", Bytes),
         node_fact("disk_free", "Disk free", Bytes),
         node_fact("disk_free_limit", "Disk free limit", Bytes),
+        fact("journal_files", "Journal files", &node["store"]["journal_files"], Plain),
+        fact("journal_damages", "Damaged places in the journal", &damages(&node["store"]), Plain),
+        fact("disk_refused", "Disk refuses writes", &node["store"]["refused"], Plain),
         node_fact("fd_used", "File descriptors used", Plain),
         node_fact("fd_total", "File descriptor limit", Plain),
         overview_fact("connections", "Connections", "object_totals.connections", Plain),
@@ -79,6 +82,12 @@ fn facts(overview: &Value, node: &Value) -> Vec<Fact> {
             Plain,
         ),
     ]
+}
+
+/// How many stretches of the journal were found damaged, at the start and since.
+fn damages(store: &Value) -> Value {
+    let counts = ["damages_found_at_start", "damaged_records_read"].map(|key| store[key].as_u64());
+    counts.into_iter().sum::<Option<u64>>().map_or(Value::Null, Value::from)
 }
 
 fn print_json(context: &mut Context<'_>, facts: Vec<Fact>) -> Result<(), Failure> {

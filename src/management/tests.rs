@@ -382,6 +382,10 @@ fn the_overview_and_the_node_have_the_fields_that_tools_read() {
     let Got(status, node) = api.get("/nodes/warren@test");
     assert_eq!((status, &node["running"], &node["mem_alarm"]), (200, &json!(true), &json!(false)));
     assert!(node["mem_used"].as_u64().unwrap() > 0);
+    assert_eq!(
+        (&node["store"]["damages_found_at_start"], &node["store"]["refused"]),
+        (&json!(0), &Value::Null)
+    );
     assert_eq!(api.get("/nodes/other"), not_found());
     assert_eq!(api.get("/cluster-name"), Got(200, json!({"name": "warren@test"})));
     assert_eq!(api.get("/health/checks/alarms"), Got(200, json!({"status": "ok"})));

@@ -1,4 +1,5 @@
-//! What becomes of damaged bytes of the journal: they are passed over, said, and kept in a file of their own.
+//! What becomes of damaged bytes of the journal, found at the start or when a message is read back: they are passed over,
+//! said, and kept in a file of their own.
 
 use super::files::{self, Files};
 use super::{Error, Report};
@@ -29,8 +30,7 @@ impl Damage<'_> {
         data_dir: &Path,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let dir = data_dir.join(DIR_NAME);
-        let kept = self.keep(files, data_dir, &dir).map_err(|error| Error::io(dir, error))?;
+        let kept = self.keep(files, data_dir).map_err(|error| Error::io(data_dir.join(DIR_NAME), error))?;
         report.damages += 1;
         report.bytes_skipped += self.bytes.len() as u64;
         let (path, kept, count) = (self.path.display(), kept.display(), self.bytes.len());
@@ -42,7 +42,11 @@ impl Damage<'_> {
     }
 
     /// Copies the bytes to a name that nothing else has; a start before this one may have done so.
-    fn keep(&self, files: &dyn Files, data_dir: &Path, dir: &Path) -> io::Result<PathBuf> {
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn keep(&self, files: &dyn Files, data_dir: &Path) -> io::Result<PathBuf> {
+        let dir = &data_dir.join(DIR_NAME);
         files.create_dir_all(dir)?;
         files.sync_dir(data_dir)?;
         let journal_name = self.path.file_name().unwrap_or_default().to_string_lossy();

@@ -3,6 +3,7 @@
 //! Whoever reads waits for the disk, so nobody does under a lock. Records that stand close together are read with one
 //! call, so a backlog is read as it was written: in large pieces, forwards.
 
+use super::damage::Damage;
 use super::files::{File, Files};
 use super::index::{IndexEntry, PageSummary};
 use super::journal::{Hurry, Shared};
@@ -109,16 +110,22 @@ impl Reader {
         match message {
             Ok(message) => Some(Arc::new(message)),
             Err(bad) => {
-                self.report(position, bad);
+                self.report(bytes, position, bad);
                 None
             }
         }
     }
 
-    fn report(&self, position: Position, bad: Bad) {
+    /// The file may be deleted soon, so the bytes are copied before.
+    fn report(&self, bytes: &[u8], position: Position, reason: Bad) {
         let start = self.shared.state.lock().references.bounds(position.0).map_or(0, |(start, _)| start);
-        let (path, offset) = (segment::path(&self.dir, start), position.0 - start);
-        tracing::error!(path = %path.display(), offset, %bad, "a message in the journal is damaged");
+        let path = segment::path(&self.dir, start);
+        let offset = (position.0 - start) as usize;
+        let damage = Damage { path: &path, offset, bytes, reason };
+        let data_dir = self.dir.parent().unwrap_or(&self.dir);
+        let kept = damage.keep(&*self.files, data_dir);
+        let kept = kept.map_or_else(|error| error.to_string(), |kept| kept.display().to_string());
+        tracing::error!(path = %path.display(), offset, %reason, copy = kept, "a message in the journal is damaged");
         self.shared.damaged.fetch_add(1, Relaxed);
     }
 

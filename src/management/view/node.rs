@@ -3,12 +3,40 @@
 use super::overview;
 use crate::broker::alarms::Resource;
 use crate::management::node::{Node, Usage};
+use crate::store::{Counters, DiskState};
 use serde_json::{Value, json};
+
+/// Why the disk takes nothing at the moment; null if it does.
+fn refused(disk: &DiskState) -> Value {
+    match disk {
+        DiskState::Writable => Value::Null,
+        DiskState::Refusing { reason } => json!(**reason),
+    }
+}
+
+/// What the journal has done, which RabbitMQ has no names for.
+fn store(counters: &Counters) -> Value {
+    json!({
+        "journal_files": counters.files,
+        "journal_files_deleted": counters.files_deleted,
+        "journal_bytes_appended": counters.bytes,
+        "journal_bytes_pending": counters.bytes_pending,
+        "records_appended": counters.records,
+        "references": counters.references,
+        "messages_moved": counters.moved,
+        "checkpoints": counters.checkpoints,
+        "checkpoints_failed": counters.checkpoints_failed,
+        "damages_found_at_start": counters.damages,
+        "damaged_records_read": counters.damaged,
+        "refused": refused(&counters.disk),
+    })
+}
 
 /// The node with what it uses.
 pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
     let rate = json!({ "rate": 0.0 });
-    json!({
+    let counters = node.broker.store.counters();
+    let mut shown = json!({
         "name": node.broker.node,
         "type": "disc",
         "running": true,
@@ -54,5 +82,9 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
         "exchange_types": overview::exchange_types(),
         "contexts": overview::contexts(node),
         "rabbitmq_version": overview::COMPATIBLE_VERSION,
-    })
+    });
+    shown["io_write_count"] = json!(counters.writes);
+    shown["io_sync_count"] = json!(counters.syncs);
+    shown["store"] = store(&counters);
+    shown
 }

@@ -238,7 +238,9 @@ fn damage_at_the_end_of_an_earlier_file_is_kept_too() {
     expected.get_mut(&QueueId(1)).unwrap().retain(|_, (position, _)| !is_lost(position.0));
     assert_eq!(held(&store, &recovered), expected);
     let report = &recovered.report;
-    assert_eq!((report.damages, report.bytes_cut, report.warnings.len()), (1, 0, 2), "{report:?}");
+    // That sled was rebuilt is said, too, if a checkpoint had been made.
+    let said = report.warnings.iter().filter(|warning| warning.contains("passed over")).count();
+    assert_eq!((report.damages, report.bytes_cut, said), (1, 0, 1), "{report:?}");
     let kept: Vec<_> = fs::read_dir(dir.path().join("damaged")).unwrap().collect();
     let kept = fs::read(kept[0].as_ref().unwrap().path()).unwrap();
     assert!(bytes.ends_with(&kept) && kept.len() as u64 == report.bytes_skipped);

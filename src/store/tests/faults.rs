@@ -204,6 +204,31 @@ fn a_store_that_is_closed_says_so() {
 }
 
 #[test]
+fn a_record_found_damaged_when_it_is_read_back_is_counted_and_copied() {
+    let (disk, store, model, _) = open();
+    model.declare(&store, 1);
+    let end = model.publish(&store, &[1], b"first");
+    block_on(store.wait_synced(model.publish(&store, &[1], b"other").max(end))).unwrap();
+    let entries = model.with(1, |queue| queue.entries());
+    let path = disk.paths("/journal/").remove(0);
+    let mut bytes = disk.durable(&path);
+    bytes[entries[0].position.0 as usize + 40] ^= 1;
+    let record = entries[0].position.0 as usize..entries[1].position.0 as usize;
+    let damaged = bytes[record].to_vec();
+    disk.put(&path, &bytes);
+
+    let mut found = Vec::new();
+    let records: Vec<_> = entries.iter().map(|entry| (entry.position, entry.record_bytes)).collect();
+    store
+        .read(&records, &mut |_, message| found.push(message.map(|message| message.body().to_vec())))
+        .unwrap();
+    assert_eq!(found, [None, Some(b"other".to_vec())]);
+    assert_eq!(store.counters().damaged, 1);
+    let copies = disk.paths("/damaged/");
+    assert_eq!((copies.len(), disk.durable(&copies[0])), (1, damaged));
+}
+
+#[test]
 fn a_page_whose_image_is_damaged_is_made_again_from_the_journal() {
     let (_disk, store, model, _) = open();
     (1..=2).for_each(|id| _ = model.declare(&store, id));
