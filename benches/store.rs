@@ -8,7 +8,9 @@
 //! [`MEASUREMENTS`].
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
 use warren::store::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
 use warren::store::record::{Origin, Progress};
-use warren::store::{self, Queues, Record, Recovered, Settled, Store, SyncWaiter};
+use warren::store::{self, Drive, Environment, Queues, Record, Recovered, Settled, Step, Store, SyncWaiter};
 use warren::time::now;
 
 const USAGE: &str = "\
@@ -46,6 +48,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "open after a crash, all settled", run: open_after_crash_settled },
     Measurement { name: "page out", run: page_out },
     Measurement { name: "page in", run: page_in },
+    Measurement { name: "compaction, of messages moved", run: compact },
 ];
 
 const GROUP_APPEND: &str = "group append, synced";
@@ -165,7 +168,11 @@ fn message(size: usize) -> Result<Message> {
 
 /// A store with one durable queue.
 fn open(folder: &Path) -> Result<(Store, Recovered)> {
-    let (store, recovered) = store::open(store::Options::new(folder))?;
+    open_with(store::Options::new(folder))
+}
+
+fn open_with(options: store::Options) -> Result<(Store, Recovered)> {
+    let (store, recovered) = store::open(options)?;
     if recovered.definitions.is_empty() {
         let queue = Queue {
             id: QUEUE,
@@ -399,6 +406,63 @@ fn page_in(setup: &Setup<'_>) -> Result<Figure> {
     ensure!(count == setup.messages, "{count} messages came back");
     store.close()?;
     Ok(Figure { seconds, messages: setup.messages, bytes, syncs: 0 })
+}
+
+/// The queue's side of compaction: messages that can be told where they are now.
+struct Movable(Mutex<BTreeMap<Sequence, IndexEntry>>);
+
+impl Queues for Movable {
+    fn visit_changed(&self, _visit: &mut dyn FnMut(QueueId, QueueImage)) {}
+
+    fn visit_between(&self, from: Position, to: Position, visit: &mut dyn FnMut(QueueId, IndexEntry)) {
+        let entries = self.0.lock();
+        let entries = entries.values().filter(|entry| from <= entry.position && entry.position < to);
+        entries.for_each(|entry| visit(QUEUE, *entry));
+    }
+
+    fn relocate(&self, _queue: QueueId, sequence: Sequence, _from: Position, to: Record) -> bool {
+        let mut entries = self.0.lock();
+        let Some(entry) = entries.get_mut(&sequence) else { return false };
+        (entry.position, entry.record_bytes) = to;
+        true
+    }
+
+    fn tidy(&self, _queue: QueueId) {}
+}
+
+/// Of files of 4 MiB every fourth message is left: they are moved, written and synced, as fast as it goes. The broker
+/// does it at a bounded rate.
+fn compact(setup: &Setup<'_>) -> Result<Figure> {
+    let options = store::Options { segment_bytes: 4 << 20, ..store::Options::new(&setup.folder) };
+    let (store, _) = open_with(options.clone())?;
+    let (kept, gone): (Vec<_>, Vec<_>) =
+        fill(setup, &store)?.into_iter().partition(|settled| settled.sequence.0 % 4 == 0);
+    gone.chunks(50).for_each(|settled| _ = append_settled(&store, settled));
+    let body_bytes = setup.message.body().len();
+    let held: Arc<dyn Queues> = Arc::new(Held::new(&store, &kept, body_bytes));
+    let source: Weak<dyn Queues> = Arc::downgrade(&held);
+    store.set_queues(source);
+    store.close()?;
+    drop(store);
+
+    let (store, _) = store::open_with(options, Environment::real(), Drive::Manual)?;
+    let entries = kept.iter().map(|settled| (settled.sequence, entry(settled, body_bytes)));
+    let movable: Arc<dyn Queues> = Arc::new(Movable(Mutex::new(entries.collect())));
+    let source: Weak<dyn Queues> = Arc::downgrade(&movable);
+    store.set_queues(source);
+    let (before, start) = (store.counters(), now());
+    while store.step_compactor() == Step::Worked {
+        while store.step_committer(now()) == Step::Worked {}
+    }
+    let (told, synced) = sync_channel(1);
+    store.notify_when_synced(store.appended(), Arc::new(Tell(told)));
+    while store.step_committer(now()) == Step::Worked {}
+    synced.try_recv().context("what was moved is not synced")?;
+    let seconds = start.elapsed().as_secs_f64();
+    let after = store.counters();
+    ensure!(after.moved > kept.len() as u64 / 2, "{} of {} were moved", after.moved, kept.len());
+    let (bytes, syncs) = (after.bytes - before.bytes, after.syncs - before.syncs);
+    Ok(Figure { seconds, messages: after.moved, bytes, syncs })
 }
 
 /// Opens the store and checks that everything is there. The page cache is warm.

@@ -92,7 +92,9 @@ impl Compactor {
     /// Moves a slice of what stands between two positions; false if nothing could be moved.
     fn empty(&self, start: u64, end: u64, queues: &dyn Queues) -> bool {
         let mut records: BTreeMap<Position, Holders> = BTreeMap::new();
+        let mut visited = BTreeSet::new();
         queues.visit_between(Position(start), Position(end), &mut |queue, entry| {
+            visited.insert(queue);
             records.entry(entry.position).or_default().push((queue, entry));
         });
         let mut slice_bytes = 0;
@@ -116,9 +118,7 @@ impl Compactor {
         if let Err(error) = read {
             tracing::warn!(%error, "a sparse journal file cannot be read for now");
         }
-        let touched: BTreeSet<QueueId> =
-            slice.iter().flat_map(|(_, holders)| holders).map(|(queue, _)| *queue).collect();
-        touched.into_iter().for_each(|queue| queues.tidy(queue));
+        visited.into_iter().for_each(|queue| queues.tidy(queue));
         self.shared.moved.fetch_add(moved, Relaxed);
         moved > 0
     }

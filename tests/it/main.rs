@@ -26,6 +26,7 @@ mod headers_exchange;
 mod kill;
 mod lapin_client;
 mod limits;
+mod migration;
 mod permissions;
 mod publishing;
 mod queue_arguments;
