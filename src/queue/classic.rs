@@ -402,6 +402,11 @@ impl Queue {
         &self.loaded
     }
 
+    /// The disk takes nothing for now: whoever consumes need not wait for it.
+    pub fn go_on_without_disk(&self) {
+        self.answer(Command::NotedInVain, &mut Wakes::default());
+    }
+
     /// The pager's answer to what the queue asked for.
     pub(super) fn answer(&self, command: Command<'_>, wakes: &mut Wakes) {
         let mut inner = self.inner.lock();

@@ -3,6 +3,7 @@
 use crate::broker::Broker;
 use crate::broker::alarms::Resource;
 use crate::config::Config;
+use crate::queue::AllQueues as _;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -22,6 +23,9 @@ pub(super) async fn watch(config: Config, broker: Arc<Broker>, mut stop: watch::
         }
         let is_short = free_bytes(&config).is_some_and(|free| free < config.disk_free_limit_bytes);
         let is_refusing = disk.borrow_and_update().is_refusing();
+        if is_refusing {
+            broker.all_queues().iter().for_each(|queue| queue.go_on_without_disk());
+        }
         broker.set_alarm(Resource::Disk, is_refusing || is_short);
     }
 }

@@ -21,6 +21,7 @@ mod durability;
 mod exchange_to_exchange;
 mod exchanges;
 mod exclusive_and_auto_delete;
+mod full_disk;
 mod handshake;
 mod headers_exchange;
 mod kill;

@@ -136,12 +136,13 @@ impl Queue {
         }
     }
 
-    /// Writes down that messages below may be delivered, and tells the queue when that is durable.
+    /// Writes down that messages below may be delivered, and tells the queue when that is durable; at once while the disk
+    /// takes nothing, because consumers go on.
     fn note(&self, inner: &mut Inner, below: Sequence) {
         let progress = Progress { deliverable_below: below, ..Progress::default() };
         let store = &self.services.store;
         let end = store.append_progress(self.definition.id, &progress);
-        if store.synced() >= end {
+        if store.synced() >= end || store.disk().borrow().is_refusing() {
             let Inner { state, effects, .. } = inner;
             state.apply(Millis::default(), Command::Noted(below), effects);
             self.loaded.notify_waiters();

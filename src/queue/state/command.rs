@@ -53,6 +53,9 @@ pub enum Command<'a> {
     },
     /// The answer to [`Effect::Note`].
     Noted(Sequence),
+    /// The answer to all [`Effect::Note`] that will not come for now, because the disk takes nothing: deliveries go on
+    /// without.
+    NotedInVain,
     /// Let messages leave memory, the last to be delivered first, until so many bytes are free.
     Evict {
         /// How many bytes.

@@ -114,7 +114,7 @@ pub struct State {
 }
 
 /// Below which sequence messages may be delivered, because it is durable that they may have been: so that a message that
-/// was delivered before a crash always says so after it. Queues with priorities go without: their order is not that of
+/// was delivered before a crash always says so after it, but for one while the disk took nothing. Queues with priorities go without: their order is not that of
 /// the sequences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Noted {
@@ -233,6 +233,10 @@ impl State {
             }
             Command::Noted(sequence) => {
                 self.noted.durable = self.noted.durable.max(sequence);
+                self.dispatch(effects);
+            }
+            Command::NotedInVain => {
+                self.noted.durable = self.noted.asked;
                 self.dispatch(effects);
             }
             Command::Evict { bytes } => self.evict(bytes, effects),

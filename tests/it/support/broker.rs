@@ -84,7 +84,48 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the broker on a data directory and waits until it answers.
     pub(crate) fn start(data: &Path) -> Self {
-        let process = Self::spawn(data);
+        Self::spawn(data).started(data)
+    }
+
+    /// The same, with a file system of its own for the data that holds so many bytes and goes with the process. None where
+    /// that is not allowed, which is said aloud.
+    pub(crate) fn start_on_small_disk(data: &Path, bytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(data).unwrap();
+        let script = r#"mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@""#;
+        let small = |run: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", script, "sh"]).arg(bytes.to_string()).arg(data).args(run);
+            command
+        };
+        if !small(&["true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+        let mut command = small(&[env!("CARGO_BIN_EXE_warren")]);
+        // Full is full: the alarm for little space left must not come first.
+        command.env("WARREN_DISK_FREE_LIMIT_ABSOLUTE", "1");
+        Some(Self::launch(command, data).started(data))
+    }
+
+    /// The same on a disk whose syncs fail with EIO once the file `trigger` exists.
+    pub(crate) fn start_on_failing_disk(data: &Path, trigger: &Path) -> Self {
+        let library = data.with_extension("so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/failing_sync.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
+        assert!(compiler.status().expect("Rust links with cc").success());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.env("LD_PRELOAD", library).env("FAILING_SYNC_TRIGGER", trigger);
+        Self::launch(command, data).started(data)
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub(crate) fn wait(self) -> Option<i32> {
+        self.child.lock().wait().unwrap().code()
+    }
+
+    fn started(self, data: &Path) -> Self {
+        let process = self;
         let is_alive = || process.child.lock().try_wait().unwrap().is_none();
         if !await_answer(process.target.amqp, is_alive) {
             let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
@@ -95,8 +136,11 @@ impl Process {
 
     /// Starts the broker on a data directory and waits for nothing.
     pub(crate) fn spawn(data: &Path) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_warren")), data)
+    }
+
+    fn launch(mut command: Command, data: &Path) -> Self {
         let [amqp, management, prometheus] = free_ports();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         // The broker takes every WARREN_ variable for a setting; ours are for the tests.
         let ours = std::env::vars_os().map(|(name, _)| name);
         ours.filter(|name| name.to_string_lossy().starts_with("WARREN_")).for_each(|name| {
