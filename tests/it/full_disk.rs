@@ -114,5 +114,6 @@ fn after_a_failed_sync_the_broker_ends_with_a_message_and_has_confirmed_nothing_
     let mut c = t.moved(process.target).open();
     let found = c.drain(1, "q");
     assert_eq!(found.first(), Some(&safe), "{found:?}");
+    c.hang_up();
     process.stop();
 }
