@@ -15,6 +15,7 @@ pub use settings::{SETTINGS, Setting};
 pub use value::{LogLevel, Secret, without_ipv6};
 
 use crate::definition::Permissions;
+use crate::store::Durability;
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,
@@ -53,6 +54,8 @@ pub struct Config {
     pub memory_high_watermark_absolute: Option<u64>,
     pub disk_free_limit_bytes: u64,
     pub message_memory_limit_bytes: u64,
+    /// When clients are told that a message is safe, in queues that say nothing else.
+    pub durability: Durability,
     pub memory_monitor_interval: Duration,
     pub log_level: LogLevel,
     pub cluster_name: Option<String>,

@@ -41,6 +41,8 @@ pub enum Event {
     },
     /// Everything in the journal before this position is on disk.
     Synced(Position),
+    /// The operating system has everything in the journal before this position.
+    Written(Position),
     /// An alarm went on: publishers are blocked, for this reason.
     Blocked(&'static str),
     /// The alarms are over.

@@ -109,6 +109,10 @@ impl crate::store::SyncWaiter for Outbox {
     fn synced(&self, position: Position) {
         self.push_and_wake(Event::Synced(position));
     }
+
+    fn written(&self, position: Position) {
+        self.push_and_wake(Event::Written(position));
+    }
 }
 
 /// The outboxes to wake at the end of a read batch, each once.

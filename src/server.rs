@@ -138,7 +138,8 @@ impl Server {
             }
         }
         let started = time::now();
-        let options = store::Options::new(&config.data_dir);
+        let sync_delay = config.durability.sync_delay();
+        let options = store::Options { sync_delay, ..store::Options::new(&config.data_dir) };
         let (store, recovered) = store::open(options)?;
         report(&recovered.report, time::now() - started);
         let broker = Broker::start(defaults(&config), store.clone(), recovered)?;
@@ -233,6 +234,7 @@ fn defaults(config: &Config) -> Defaults {
         vhost: VhostName::new(&config.default_vhost),
         permissions: config.default_permissions.clone(),
         message_memory_bytes: config.message_memory_limit_bytes,
+        durability: config.durability,
         loopback_users: config.loopback_users.iter().cloned().collect(),
     }
 }

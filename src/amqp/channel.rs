@@ -8,7 +8,7 @@
 
 mod methods;
 
-use super::confirms::{Confirm, Confirms, Outcome};
+use super::confirms::{Awaited, Confirm, Confirms, Outcome};
 use super::content::{Assembled, Content};
 use super::exception::{Exception, ReplyCode};
 use super::frame::Output;
@@ -273,7 +273,7 @@ impl Channel {
     fn published(&mut self, published: Published, mandatory: bool, output: &mut Output) {
         let outcome = match published {
             Published::Safe => Outcome::Safe,
-            Published::SafeAt(position) => Outcome::SafeAt(position),
+            Published::SafeAt(at) => Outcome::SafeAt(at),
             Published::Rejected => Outcome::Rejected,
             Published::Unroutable(message) => {
                 if mandatory {
@@ -394,11 +394,18 @@ impl Channel {
         }
     }
 
-    /// Writes the confirms that are decided. Returns the position the last waiting one needs.
-    pub(super) fn flush_confirms(&mut self, output: &mut Output) -> Option<Position> {
-        let Mode::Confirm(confirms) = &mut self.mode else { return None };
+    /// The operating system has the journal up to `position`.
+    pub(super) fn written(&mut self, position: Position) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.written(position);
+        }
+    }
+
+    /// Writes the confirms that are decided. Returns what the others wait for.
+    pub(super) fn flush_confirms(&mut self, output: &mut Output) -> Awaited {
+        let Mode::Confirm(confirms) = &mut self.mode else { return Awaited::default() };
         if self.is_closing {
-            return None;
+            return Awaited::default();
         }
         confirms.take(&mut self.confirms_scratch);
         for confirm in self.confirms_scratch.drain(..) {
@@ -407,7 +414,7 @@ impl Channel {
                 Confirm::Nack(tag) => output.nack(self.id, tag),
             }
         }
-        confirms.last_waiting()
+        confirms.awaited()
     }
 
     /// Takes what the channel leaves behind: it closes.

@@ -1,6 +1,8 @@
 //! Publisher confirms of a channel: which publishes may be acked, and with how few frames. PURE.
 
 use crate::name::{DeliveryTag, Position};
+use crate::store::{Durability, SafeAt};
+use crate::time::Duration;
 use std::collections::VecDeque;
 
 /// What became of a publish.
@@ -8,8 +10,8 @@ use std::collections::VecDeque;
 pub enum Outcome {
     /// Nothing has to reach the disk: it may be acked now.
     Safe,
-    /// It may be acked when the journal is synced up to this position.
-    SafeAt(Position),
+    /// It may be acked then.
+    SafeAt(SafeAt),
     /// No queue took it.
     Rejected,
 }
@@ -29,13 +31,23 @@ pub struct Confirms {
     next: u64,
     /// Waiting for the disk. Tags and positions both grow: one channel appends in the order it publishes.
     waiting: VecDeque<(u64, Position)>,
+    /// The same, of those who wait for the operating system only.
+    waiting_written: VecDeque<(u64, Position)>,
+    /// The least time within which one of those that came since [`Confirms::awaited`] is to be synced.
+    within: Option<Duration>,
     /// Decided since the last [`Confirms::take`]: tag and whether it is acked.
     decided: Vec<(u64, bool)>,
 }
 
 impl Default for Confirms {
     fn default() -> Self {
-        Self { next: 1, waiting: VecDeque::new(), decided: Vec::new() }
+        Self {
+            next: 1,
+            waiting: VecDeque::new(),
+            waiting_written: VecDeque::new(),
+            within: None,
+            decided: Vec::new(),
+        }
     }
 }
 
@@ -46,30 +58,41 @@ impl Confirms {
         self.next += 1;
         match outcome {
             Outcome::Safe => self.decided.push((tag, true)),
-            Outcome::SafeAt(position) => self.waiting.push_back((tag, position)),
+            Outcome::SafeAt(SafeAt { end, durability: Durability::Sync }) => {
+                self.waiting.push_back((tag, end))
+            }
+            Outcome::SafeAt(SafeAt { end, durability }) => {
+                self.waiting_written.push_back((tag, end));
+                self.within = self.within.into_iter().chain(durability.within()).min();
+            }
             Outcome::Rejected => self.decided.push((tag, false)),
         }
     }
 
     /// The journal is on disk up to `position`.
     pub fn synced(&mut self, position: Position) {
-        while let Some(&(tag, wanted)) = self.waiting.front() {
-            if wanted > position {
-                return;
-            }
-            self.waiting.pop_front();
-            self.decided.push((tag, true));
-        }
+        decide(&mut self.waiting, position, &mut self.decided);
+    }
+
+    /// The operating system has the journal up to `position`.
+    pub fn written(&mut self, position: Position) {
+        decide(&mut self.waiting_written, position, &mut self.decided);
     }
 
     /// How many publishes have not been answered.
     pub fn unconfirmed(&self) -> usize {
-        self.waiting.len() + self.decided.len()
+        self.waiting.len() + self.waiting_written.len() + self.decided.len()
     }
 
-    /// Where the last publish that waits for the disk ends.
-    pub fn last_waiting(&self) -> Option<Position> {
-        self.waiting.back().map(|(_, position)| *position)
+    /// What the last publishes wait for.
+    pub fn awaited(&mut self) -> Awaited {
+        let last =
+            |waiting: &VecDeque<(u64, Position)>| waiting.back().map_or(Position::NONE, |(_, end)| *end);
+        Awaited {
+            synced: last(&self.waiting),
+            written: last(&self.waiting_written),
+            within: self.within.take(),
+        }
     }
 
     /// Takes the frames for all that is decided, in the order of the tags. Below the lowest tag that waits, runs of
@@ -79,7 +102,8 @@ impl Confirms {
             return;
         }
         self.decided.sort_unstable();
-        let lowest_waiting = self.waiting.front().map_or(self.next, |(tag, _)| *tag);
+        let first = |waiting: &VecDeque<(u64, Position)>| waiting.front().map_or(self.next, |(tag, _)| *tag);
+        let lowest_waiting = first(&self.waiting).min(first(&self.waiting_written));
         let mut run: Option<(u64, usize)> = None;
         let end = |run: &mut Option<(u64, usize)>, frames: &mut Vec<Confirm>| {
             if let Some((tag, count)) = run.take() {
@@ -103,9 +127,47 @@ impl Confirms {
     }
 }
 
+/// What confirms wait for; [`Position::NONE`] for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Awaited {
+    /// That the journal is on disk up to here.
+    pub synced: Position,
+    /// That the operating system has it up to here.
+    pub written: Position,
+    /// That what was written is on disk so much later.
+    pub within: Option<Duration>,
+}
+
+impl Awaited {
+    /// What two wait for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            synced: self.synced.max(other.synced),
+            written: self.written.max(other.written),
+            within: self.within.into_iter().chain(other.within).min(),
+        }
+    }
+}
+
+/// Those that wait for nothing beyond `position` may be acked.
+fn decide(waiting: &mut VecDeque<(u64, Position)>, position: Position, decided: &mut Vec<(u64, bool)>) {
+    while let Some(&(tag, wanted)) = waiting.front() {
+        if wanted > position {
+            return;
+        }
+        waiting.pop_front();
+        decided.push((tag, true));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn safe_at(end: u64, durability: Durability) -> Outcome {
+        Outcome::SafeAt(SafeAt { end: Position(end), durability })
+    }
 
     fn taken(confirms: &mut Confirms) -> Vec<Confirm> {
         let mut frames = Vec::new();
@@ -131,16 +193,34 @@ mod tests {
     fn multiple_never_covers_a_publish_that_waits_for_the_disk() {
         let mut confirms = Confirms::default();
         confirms.published(Outcome::Safe);
-        confirms.published(Outcome::SafeAt(Position(10)));
+        confirms.published(safe_at(10, Durability::Sync));
         confirms.published(Outcome::Safe);
-        confirms.published(Outcome::SafeAt(Position(20)));
+        confirms.published(safe_at(20, Durability::Sync));
         assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false)]);
         confirms.synced(Position(10));
         assert_eq!(taken(&mut confirms), [ack(2, false)]);
-        assert_eq!(confirms.last_waiting(), Some(Position(20)));
+        assert_eq!(confirms.awaited().synced, Position(20));
         confirms.synced(Position(25));
         assert_eq!(taken(&mut confirms), [ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_the_operating_system_is_acked_before_what_waits_for_the_disk() {
+        let mut confirms = Confirms::default();
+        confirms.published(safe_at(10, Durability::Interval(50)));
+        confirms.published(safe_at(20, Durability::Sync));
+        confirms.published(safe_at(30, Durability::Interval(20)));
+        confirms.published(safe_at(40, Durability::Os));
+        let within = Some(Duration::from_millis(20));
+        let awaited = Awaited { synced: Position(20), written: Position(40), within };
+        assert_eq!(confirms.awaited(), awaited);
+        assert_eq!(confirms.awaited(), Awaited { within: None, ..awaited }, "what is promised is said once");
+        confirms.written(Position(40));
+        assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false), ack(4, false)]);
+        assert_eq!(confirms.unconfirmed(), 1);
+        confirms.synced(Position(40));
+        assert_eq!(taken(&mut confirms), [ack(2, false)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod control;
 mod tests;
 
 use super::channel::{Awaiting, Channel, ChannelFigures, Step};
+use super::confirms::Awaited;
 use super::exception::{Exception, ReplyCode};
 use super::frame::{self, Frame, Output, Payload};
 use super::handshake::{ClientProperties, Credentials, Limits, Tuned};
@@ -20,7 +21,7 @@ use super::method::{self, channel, connection, id};
 use super::request::{Disposition, Release, Reply, Request, Settle};
 use super::unacked::Delivered;
 use crate::event::{Delivery, Event};
-use crate::name::{ChannelId, Position};
+use crate::name::ChannelId;
 use crate::time::Millis;
 use amq_protocol::protocol::AMQPClass;
 use std::collections::VecDeque;
@@ -475,6 +476,13 @@ impl Connection {
                     }
                 }
             }
+            Event::Written(position) => {
+                for id in &self.confirming {
+                    if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                        channel.written(position);
+                    }
+                }
+            }
             Event::Blocked(reason) => self.alarm = Some(reason),
             Event::Unblocked => {
                 self.alarm = None;
@@ -487,15 +495,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the confirms that are decided. Returns the highest journal position some publish still waits for.
-    pub fn flush_confirms(&mut self) -> Option<Position> {
-        let mut highest = None;
+    /// Writes the confirms that are decided. Returns what publishes still wait for.
+    pub fn flush_confirms(&mut self) -> Awaited {
+        let mut awaited = Awaited::default();
         for id in &self.confirming {
             if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                highest = highest.max(channel.flush_confirms(&mut self.output));
+                awaited = awaited.and(channel.flush_confirms(&mut self.output));
             }
         }
-        highest
+        awaited
     }
 
     /// What was agreed, once the vhost is open.

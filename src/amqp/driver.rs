@@ -7,6 +7,7 @@
 mod execute;
 mod socket;
 
+use super::confirms::Awaited;
 use super::connection::Connection;
 use super::handshake::Limits;
 use super::heartbeat::{Due, Heartbeat};
@@ -14,7 +15,7 @@ use crate::auth::User;
 use crate::broker::connections::{Channel, Opened, Traffic};
 use crate::broker::{self, Broker, Session};
 use crate::event::Event;
-use crate::name::{ConsumerId, Position};
+use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
 use crate::time::{self, Duration, Instant};
 use socket::{Socket, Wants};
@@ -91,7 +92,7 @@ struct Driver<S> {
     /// A channel limits its consumers together: settling in one queue may make room in another.
     has_shared_limits: bool,
     /// The journal position whose sync the outbox will be told of.
-    awaited: Position,
+    awaited: Awaited,
     figures_at: Option<Instant>,
     /// Something changed that is to be seen at once.
     figures_are_stale: bool,
@@ -125,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             reply_addresses: Vec::new(),
             has_starved: false,
             has_shared_limits: false,
-            awaited: Position::NONE,
+            awaited: Awaited::default(),
             figures_at: None,
             figures_are_stale: false,
             figures_are_due: false,
@@ -272,10 +273,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn flush_confirms(&mut self) {
-        let Some(position) = self.machine.flush_confirms() else { return };
-        if position > self.awaited {
-            self.awaited = position;
-            self.broker.store.notify_when_synced(position, Arc::clone(&self.outbox) as _);
+        let Awaited { synced, written, within } = self.machine.flush_confirms();
+        if synced > self.awaited.synced {
+            self.awaited.synced = synced;
+            self.broker.store.notify_when_synced(synced, Arc::clone(&self.outbox) as _);
+        }
+        if written > self.awaited.written {
+            self.awaited.written = written;
+            self.broker.store.notify_when_written(written, within, Arc::clone(&self.outbox) as _);
         }
     }
 

@@ -7,8 +7,9 @@ use super::handshake::Credentials;
 use super::method::{basic, exchange, queue};
 use super::unacked::Delivered;
 use crate::message::Message;
-use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueId, QueueName, Sequence, VhostName};
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence, VhostName};
 use crate::queue::state::ChannelCredit;
+use crate::store::SafeAt;
 use std::sync::Arc;
 
 /// A publish, complete.
@@ -121,8 +122,8 @@ pub enum Request {
 pub enum Published {
     /// It is where it has to be.
     Safe,
-    /// It is safe once the journal is synced up to this position.
-    SafeAt(Position),
+    /// It is safe then.
+    SafeAt(SafeAt),
     /// No queue was reached: safe, but to be returned when it was mandatory.
     Unroutable(Arc<Message>),
     /// A queue refused it.

@@ -7,12 +7,13 @@ use super::replies::random_text;
 use super::session::Session;
 use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
-use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueId, QueueName, Sequence};
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::arguments::no_integer;
 use crate::queue::classic::{Get, Taken};
 use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
 use crate::queue::{Queue, Subscription};
+use crate::store::SafeAt;
 use std::sync::Arc;
 
 /// Where a consumer's messages come from.
@@ -154,15 +155,15 @@ impl Broker {
         }
     }
 
-    /// Commits a transaction. Returns the index of each message that reached no queue, and where the record ends, if
-    /// there is one: the commit is told only when that is synced.
+    /// Commits a transaction. Returns the index of each message that reached no queue, and when the record is safe, if
+    /// there is one: the commit is told only then.
     pub fn commit(
         &self,
         session: &mut Session,
         publishes: &[Arc<crate::message::Message>],
         settles: &TransactionSettles,
         wakes: &mut Wakes,
-    ) -> (Vec<usize>, Option<Position>) {
+    ) -> (Vec<usize>, Option<SafeAt>) {
         let find =
             |(queue, sequences): &(QueueId, Vec<Sequence>)| Some((self.queue(*queue)?, sequences.clone()));
         let gone: Vec<_> = settles.gone.iter().filter_map(find).collect();

@@ -8,11 +8,11 @@ use crate::auth::permissions::Access;
 use crate::exchange::extra_keys::{ExtraKeys, extra_keys, without_bcc};
 use crate::exchange::{self};
 use crate::message::{Message, Properties, flag};
-use crate::name::{ExchangeName, Position, QueueId, Sequence};
+use crate::name::{ExchangeName, QueueId, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
-use crate::store::Appended;
 use crate::store::record::Origin;
+use crate::store::{Appended, Durability, SafeAt};
 use foldhash::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ const ROUTES_MAX: usize = 4096;
 pub enum Outcome {
     /// It is where it has to be.
     Safe,
-    /// It is safe once the journal is synced up to this position.
-    SafeAt(Position),
+    /// It is safe then.
+    SafeAt(SafeAt),
     /// No queue was reached.
     Unroutable,
 }
@@ -223,18 +223,19 @@ impl Broker {
         let record = || self.store.append_publish(message, &targets(&reserved), Origin::default());
         let appended = (!reserved.is_empty()).then(record);
         enqueue(queues, &reserved, appended, message, wakes);
-        appended.map_or(Outcome::Safe, |appended| Outcome::SafeAt(appended.end))
+        let durability = strictest(queues, &reserved);
+        appended.map_or(Outcome::Safe, |appended| Outcome::SafeAt(SafeAt { end: appended.end, durability }))
     }
 
     /// Publishes and settles of a transaction: in one record of the journal, then in the queues. Returns the mandatory
-    /// messages that reached no queue, as their index among `publishes`, and where the record ends.
+    /// messages that reached no queue, as their index among `publishes`, and when the record is safe.
     pub(super) fn commit_publishes(
         &self,
         session: &mut Session,
         publishes: &[Arc<Message>],
         settles: &[(Arc<Queue>, Vec<Sequence>)],
         wakes: &mut Wakes,
-    ) -> (Vec<usize>, Option<Position>) {
+    ) -> (Vec<usize>, Option<SafeAt>) {
         let _hold = self.store.hold_checkpoints();
         let mut unroutable = Vec::new();
         let mut prepared = Vec::new();
@@ -268,17 +269,20 @@ impl Broker {
             .filter(|(_, records)| !records.is_empty())
             .collect();
         let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
-        let mut end = None;
+        let mut safe_at = None;
         let mut appended = Vec::new().into_iter();
         if !records.is_empty() || !settled.is_empty() {
             let (places, at) = self.store.append_transaction(&records, &settled);
-            (appended, end) = (places.into_iter(), Some(at));
+            let published = stored.iter().map(|(found, reserved)| strictest(&found.route.queues, reserved));
+            let settled = settles.iter().map(|(queue, _)| queue.durability);
+            let durability = published.chain(settled).min().unwrap_or_default();
+            (appended, safe_at) = (places.into_iter(), Some(SafeAt { end: at, durability }));
         }
         for (found, reserved) in &prepared {
             let appended = if is_stored(found, reserved) { appended.next() } else { None };
             enqueue(&found.route.queues, reserved, appended, &found.message, wakes);
         }
-        (unroutable, end)
+        (unroutable, safe_at)
     }
 }
 
@@ -289,6 +293,11 @@ type Targets = SmallVec<[(QueueId, Sequence); 4]>;
 fn reserve(queues: &[Arc<Queue>]) -> Reserved {
     let durable = queues.iter().enumerate().filter(|(_, queue)| queue.is_durable());
     durable.filter_map(|(index, queue)| Some((index, queue.definition.id, queue.reserve()?))).collect()
+}
+
+/// What the most careful of the queues asks for.
+fn strictest(queues: &[Arc<Queue>], reserved: &Reserved) -> Durability {
+    reserved.iter().map(|(at, ..)| queues[*at].durability).min().unwrap_or_default()
 }
 
 fn targets(reserved: &Reserved) -> Targets {

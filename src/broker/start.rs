@@ -9,7 +9,7 @@ use crate::definition::{self, Change, Definition};
 use crate::exchange;
 use crate::name::{ExchangeName, QueueName, UserName, VhostName};
 use crate::queue::{AllQueues, Memory, NewQueue, Pager, Queue, Services};
-use crate::store::{Queues, Recovered, RecoveredQueue, Store};
+use crate::store::{Durability, Queues, Recovered, RecoveredQueue, Store};
 use crate::time;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub struct Defaults {
     pub permissions: definition::Permissions,
     /// What messages may take of memory together, in bytes.
     pub message_memory_bytes: u64,
+    /// When clients are told that a message is safe, in queues that say nothing else.
+    pub durability: Durability,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
 }
@@ -70,7 +72,9 @@ impl Broker {
             Memory::unlimited()
         });
         let pager = Arc::new(Pager::start(&store, &memory).map_err(StartError::Thread)?);
-        let services = Services { store: store.clone(), deadlines: Arc::default(), memory, pager };
+        let durability = defaults.durability;
+        let services =
+            Services { store: store.clone(), deadlines: Arc::default(), memory, pager, durability };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
             cluster_name: defaults.cluster_name.clone(),

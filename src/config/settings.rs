@@ -4,6 +4,7 @@
 
 use super::{Config, LogLevel, Secret, value};
 use crate::definition::Permissions;
+use crate::store::Durability;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A setting: how it is called, what it means, how it is set.
@@ -275,6 +276,16 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "durability",
+        default: "sync",
+        unit: "sync, interval(MS) or os",
+        doc: "When a publisher is told that a message is safe: once it is on disk, once the operating system has it and at most MS milliseconds before it is on disk, or once the operating system has it. A queue's `x-durability` counts before it.",
+        set: |config, _, text| {
+            text.parse().map(|durability| config.durability = durability).map_err(|error| error.to_string())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: "message_memory_limit",
         default: "96MiB",
         unit: "bytes",
@@ -373,6 +384,7 @@ pub(super) fn blank() -> Config {
         memory_high_watermark_absolute: None,
         disk_free_limit_bytes: 0,
         message_memory_limit_bytes: 0,
+        durability: Durability::Sync,
         memory_monitor_interval: Duration::ZERO,
         log_level: LogLevel::Info,
         cluster_name: None,

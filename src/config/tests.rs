@@ -1,6 +1,7 @@
 //! Layering, lists, and every kind of problem.
 
 use super::*;
+use crate::store::Durability;
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &Flags) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -89,6 +90,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         memory_monitor_interval = 100
         disk_free_limit.absolute = 1GiB
         message_memory_limit = 64MiB
+        durability = interval(250)
         log.console.level = debug
         cluster_name = warren@home # of rabbits
     ";
@@ -119,6 +121,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             memory_high_watermark_absolute: Some(2_000_000_000),
             disk_free_limit_bytes: 1 << 30,
             message_memory_limit_bytes: 64 << 20,
+            durability: Durability::Interval(250),
             memory_monitor_interval: Duration::from_millis(100),
             log_level: LogLevel::Debug,
             cluster_name: Some("warren@home".into()),

@@ -3,7 +3,7 @@
 use super::{Answer, Node, body::Body, error::Error, query, query::Query};
 use crate::auth::User;
 use crate::broker::{Durable, Session, Vhost};
-use crate::name::Position;
+use crate::store::SafeAt;
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderName},
@@ -103,12 +103,12 @@ impl Call {
         self.runtime.block_on(operation)
     }
 
-    /// Waits until the journal is on disk up to there.
+    /// Waits until something is as safe as it has to be.
     /// # Errors
     /// 503 when it never will.
-    pub(super) fn synced(&self, position: Position) -> Result<(), Error> {
-        let synced = self.runtime.block_on(self.node.broker.store.wait_synced(position));
-        synced.map_err(|error| Error::Unavailable(error.to_string()))
+    pub(super) fn safe(&self, at: SafeAt) -> Result<(), Error> {
+        let safe = self.runtime.block_on(self.node.broker.store.wait_safe(at));
+        safe.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     /// Answers a list as the query asks. See [`query::list`].

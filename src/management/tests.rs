@@ -36,6 +36,7 @@ impl Api {
         let (store, recovered) = store::memory::open();
         let defaults = Defaults {
             message_memory_bytes: 0,
+            durability: Default::default(),
             node: "warren@test".into(),
             cluster_name: "warren@test".into(),
             user: "guest".into(),

@@ -3,6 +3,7 @@
 
 use super::state::Shape;
 use crate::arguments::{self, Table, Value};
+use crate::store::Durability;
 
 /// The longest time an argument may give: ten years, in milliseconds.
 const TIME_MS_MAX: i64 = 315_360_000_000;
@@ -41,6 +42,7 @@ pub const ARGUMENTS: &[Argument] = &[
     compared("x-single-active-consumer", |value, _| boolean(value)),
     compared("x-delivery-limit", |value, _| integer(value, i64::MIN, i64::MAX)),
     compared("x-queue-type", |value, _| text(value).map(drop)),
+    compared("x-durability", |value, _| durability(value)),
     accepted("x-queue-mode", |value, _| one_of(value, &["default", "lazy"])),
     accepted("x-queue-version", |value, _| integer(value, 1, 2)),
 ];
@@ -60,6 +62,8 @@ pub struct Settings {
     pub shape: Shape,
     /// How long a message may stay, in milliseconds.
     pub message_ttl_ms: Option<u64>,
+    /// When a publisher is told that its message is safe; none = as the node says.
+    pub durability: Option<Durability>,
 }
 
 impl Settings {
@@ -71,6 +75,9 @@ impl Settings {
         Self {
             shape: Shape { max_priority: priority.unwrap_or(0), single_active: single },
             message_ttl_ms: number("x-message-ttl").and_then(|number| u64::try_from(number).ok()),
+            durability: arguments::get(table, "x-durability")
+                .and_then(arguments::as_text)
+                .and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -126,6 +133,12 @@ fn overflow(value: &Value) -> Result<(), Fault> {
     }
 }
 
+fn durability(value: &Value) -> Result<(), Fault> {
+    let text = text(value)?;
+    let fault = |_| Fault::Value(format!("{{invalid_value,\"{text}\"}}; expected sync, interval(MS) or os"));
+    text.parse::<Durability>().map(drop).map_err(fault)
+}
+
 fn one_of(value: &Value, names: &[&str]) -> Result<(), Fault> {
     let name = text(value)?;
     if names.contains(&name) {
@@ -169,5 +182,12 @@ mod tests {
         assert_eq!(reason("x-dead-letter-exchange", Value::LongInt(1)).as_deref(), Some("type signedint"));
         assert_eq!(reason("x-overflow", Value::LongString("x".into())).as_deref(), Some("invalid_overflow"));
         assert_eq!(reason("x-whatever", Value::Void), None);
+        let durability = |text: &str| reason("x-durability", Value::LongString(text.into()));
+        let expected = "{invalid_value,\"fsync\"}; expected sync, interval(MS) or os";
+        assert_eq!((durability("fsync").as_deref(), durability("interval(50)")), (Some(expected), None));
+        assert_eq!(
+            reason("x-durability", Value::LongInt(5)).as_deref(),
+            Some("{unacceptable_type,signedint}")
+        );
     }
 }

@@ -20,7 +20,7 @@ use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Seque
 use crate::outbox::{Outbox, Wakes};
 use crate::store::index::{IndexEntry, PageSummary, QueueImage};
 use crate::store::record::{Origin, Range};
-use crate::store::{Appended, Record, RecoveredQueue, Settled};
+use crate::store::{Appended, Durability, Record, RecoveredQueue, SafeAt, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -137,6 +137,8 @@ pub struct Queue {
     /// The connection an exclusive queue belongs to.
     pub owner: Option<crate::name::ConnectionId>,
     message_ttl_ms: Option<u64>,
+    /// When a publisher is told that its message is safe.
+    pub(crate) durability: Durability,
     services: Services,
     weak: Weak<Queue>,
     /// What the node's memory was last told, to be read without the lock.
@@ -204,7 +206,8 @@ impl Queue {
     /// A queue with what recovery found for it; empty when new.
     pub fn new(new: NewQueue, recovered: RecoveredQueue) -> Arc<Self> {
         let NewQueue { vhost, name, definition, owner, services } = new;
-        let Settings { shape, message_ttl_ms } = Settings::of(&definition.arguments);
+        let Settings { shape, message_ttl_ms, durability } = Settings::of(&definition.arguments);
+        let durability = durability.unwrap_or(services.durability);
         let RecoveredQueue { mut image, replayed, is_stored } = recovered;
         image.entries.extend(replayed.into_iter().map(|(mut entry, received_at)| {
             entry.expires_at = entry.expires_at.min(after(received_at, message_ttl_ms));
@@ -218,6 +221,7 @@ impl Queue {
             definition,
             owner,
             message_ttl_ms,
+            durability,
             services,
             weak: weak.clone(),
             reported_bytes: AtomicU64::new(0),
@@ -259,8 +263,8 @@ impl Queue {
         self.definition.durable
     }
 
-    /// Enqueues a message that reached this queue alone. Returns where its record ends, if it has one that matters.
-    pub fn publish(&self, message: &Arc<Message>, wakes: &mut Wakes) -> Option<Position> {
+    /// Enqueues a message that reached this queue alone. Returns when it is safe, if it has a record that matters.
+    pub fn publish(&self, message: &Arc<Message>, wakes: &mut Wakes) -> Option<SafeAt> {
         let mut inner = self.inner.lock();
         if inner.is_deleted {
             return None;
@@ -281,7 +285,8 @@ impl Queue {
         }
         self.enqueue(&mut inner, sequence, appended, is_durable, message, wakes);
         inner.noted = None;
-        appended.filter(|_| is_durable).map(|appended| appended.end)
+        let durability = self.durability;
+        appended.filter(|_| is_durable).map(|appended| SafeAt { end: appended.end, durability })
     }
 
     /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] must follow.
@@ -613,7 +618,8 @@ mod tests {
         let (store, _) = store::memory::open();
         let memory = Arc::new(Memory::unlimited());
         let pager = Arc::new(Pager::start(&store, &memory).unwrap());
-        let services = Services { store, deadlines: Arc::default(), memory, pager };
+        let services =
+            Services { store, deadlines: Arc::default(), memory, pager, durability: Durability::Sync };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let queue = Queue::new(
             NewQueue { vhost, name, definition, owner: None, services },
@@ -641,7 +647,13 @@ mod tests {
         let (store, _) = store::open(store::Options::new(dir)).unwrap();
         let memory = Arc::new(Memory::new(0));
         let pager = Arc::new(Pager::start(&store, &memory).unwrap());
-        let services = Services { store: store.clone(), deadlines: Arc::default(), memory, pager };
+        let services = Services {
+            store: store.clone(),
+            deadlines: Arc::default(),
+            memory,
+            pager,
+            durability: Durability::Sync,
+        };
         let definition = definition::Queue {
             id: QueueId(1),
             kind: NAME.into(),

@@ -14,7 +14,7 @@ pub use deadlines::Deadlines;
 pub use memory::Memory;
 pub use pager::{AllQueues, Pager};
 
-use crate::store::Store;
+use crate::store::{Durability, Store};
 use std::sync::Arc;
 
 /// What all queues of a node share.
@@ -25,6 +25,8 @@ pub struct Services {
     pub deadlines: Arc<Deadlines>,
     pub memory: Arc<Memory>,
     pub pager: Arc<Pager>,
+    /// Of queues that say nothing else.
+    pub durability: Durability,
 }
 
 /// The queue types a client may name in `x-queue-type`.

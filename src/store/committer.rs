@@ -12,7 +12,8 @@
 //! says so; or somebody else's loop calls [`Committer::step`], which never waits.
 //!
 //! Batches form by themselves: what is appended while a sync runs is written and synced together by the next. What
-//! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay.
+//! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay, or the
+//! shorter one that somebody was promised who waits for the write only.
 //!
 //! A write that fails, or the making of a file, is tried again until it works, whatever the reason: the bytes are still
 //! here, and what is half written is written over. Nothing is confirmed meanwhile. A failed fdatasync ends the journal
@@ -44,7 +45,7 @@ pub(super) struct Committer {
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
     dir: PathBuf,
-    sync_delay: Duration,
+    sync_delay: Option<Duration>,
     current: Current,
     /// What was taken from the appenders and is not yet all written.
     chunks: Vec<Chunk>,
@@ -89,7 +90,7 @@ impl Committer {
         shared: Arc<Shared>,
         files: Arc<dyn Files>,
         dir: PathBuf,
-        sync_delay: Duration,
+        sync_delay: Option<Duration>,
         current: Current,
     ) -> Self {
         let synced = shared.synced();
@@ -174,8 +175,10 @@ impl Committer {
         let is_wanted = state.sync_wanted > self.synced || is_closing;
         let is_pending = state.is_pending();
         let pause_end = self.last_write.map(|at| at + WRITE_PAUSE).filter(|&end| end > now);
-        let sync_due = self.unsynced_since.map(|since| since + self.sync_delay);
-        let to_write = is_pending && (is_wanted || pause_end.is_none() || state.is_large());
+        let delay = self.sync_delay.into_iter().chain(state.sync_within).min();
+        let sync_due = self.unsynced_since.zip(delay).map(|(since, delay)| since + delay);
+        let is_write_wanted = is_wanted || state.write_wanted > self.written;
+        let to_write = is_pending && (is_write_wanted || pause_end.is_none() || state.is_large());
         let to_sync =
             (is_wanted || sync_due.is_some_and(|due| due <= now)) && (to_write || self.written > self.synced);
         if to_write || to_sync {
@@ -195,6 +198,9 @@ impl Committer {
                 state.take(&mut self.chunks, &mut self.used);
                 self.changes.append(&mut state.changes);
                 self.with_sync = *with_sync;
+                if *with_sync {
+                    state.sync_within = None;
+                }
             }
             Next::Stop => {
                 state.phase = Phase::Over;
@@ -213,6 +219,7 @@ impl Committer {
         if result.is_ok() && self.set_disk(DiskState::Writable) {
             tracing::info!(dir = %self.dir.display(), "the disk can be written again");
         }
+        self.shared.tell_written(self.written);
         let result = result.and_then(|()| if self.with_sync { self.sync() } else { Ok(()) });
         if self.written > written {
             self.last_write = Some(now());

@@ -18,7 +18,7 @@ use super::{
 use crate::definition::Change;
 use crate::message::Message;
 use crate::name::{Position, QueueId};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -172,6 +172,10 @@ impl MessageLog for Journal {
 
     fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
         self.shared.notify_when_synced(end, waiter, Hurry::Yes);
+    }
+
+    fn notify_when_written(&self, end: Position, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
+        self.shared.notify_when_written(end, within, waiter);
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {

@@ -13,7 +13,8 @@ use super::{
 use crate::definition::{Change, Definition};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
-use parking_lot::{Condvar, Mutex, RwLock};
+use crate::time::Duration;
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -28,6 +29,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// How many buffers are kept for use again, and how large each may be.
 const SPARE_COUNT_MAX: usize = 8;
 const SPARE_BYTES_MAX: usize = 2 * CHUNK_BYTES;
+/// Within what time a sync is made so that files can be deleted, where nothing else wants one.
+const SYNC_FOR_SPACE: Duration = Duration::from_secs(1);
 /// References are released in slices of this many, so that appenders get their turn.
 const RELEASE_SLICE: usize = 4096;
 
@@ -79,9 +82,14 @@ pub(super) struct State {
     spare: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced, with its end.
     pub(super) changes: Vec<(u64, Vec<Change>)>,
-    pub(super) waiters: Vec<(u64, Arc<dyn SyncWaiter>)>,
+    pub(super) waiters: Waiters,
+    pub(super) written_waiters: Waiters,
     /// Somebody waits for a sync up to here.
     pub(super) sync_wanted: u64,
+    /// Somebody waits for a write up to here.
+    pub(super) write_wanted: u64,
+    /// The least time within which somebody who was told of a write has been promised a sync, since the last sync began.
+    pub(super) sync_within: Option<Duration>,
     pub(super) sleep: Sleep,
     pub(super) phase: Phase,
     pub(super) references: References,
@@ -97,7 +105,10 @@ impl State {
             spare: Vec::new(),
             changes: Vec::new(),
             waiters: Vec::new(),
+            written_waiters: Vec::new(),
             sync_wanted: 0,
+            write_wanted: 0,
+            sync_within: None,
             sleep: Sleep::Awake,
             phase: Phase::Running,
             references,
@@ -160,11 +171,12 @@ impl State {
         self.spare.clear();
         self.changes.clear();
         self.waiters.clear();
+        self.written_waiters.clear();
     }
 
     /// Whether the committer must be woken; it is told so only once.
-    fn take_wake(&mut self, synced: u64) -> bool {
-        let is_wanted = self.sync_wanted > synced;
+    fn take_wake(&mut self, written: u64, synced: u64) -> bool {
+        let is_wanted = self.sync_wanted > synced || self.write_wanted > written;
         let wake = match self.sleep {
             Sleep::Awake => false,
             Sleep::Idle => is_wanted || self.is_pending(),
@@ -184,6 +196,14 @@ impl State {
         }
         if any_free { self.references.take_free() } else { Vec::new() }
     }
+}
+
+/// Who waits, and for what position.
+type Waiters = Vec<(u64, Arc<dyn SyncWaiter>)>;
+
+/// Takes those who wait for nothing beyond `position`.
+fn take_until(waiters: &mut Waiters, position: u64) -> Vec<Arc<dyn SyncWaiter>> {
+    waiters.extract_if(.., |(end, _)| *end <= position).map(|(_, waiter)| waiter).collect()
 }
 
 /// What the journal, the committer and the checkpointer share.
@@ -257,15 +277,14 @@ impl Shared {
     /// Everything before `position` is durable: says so and calls those who waited for it.
     pub(super) fn set_synced(&self, position: u64) {
         self.synced.store(position, Release);
-        let mut done = Vec::new();
-        self.state.lock().waiters.retain_mut(|(end, waiter)| {
-            let is_done = *end <= position;
-            if is_done {
-                done.push(waiter.clone());
-            }
-            !is_done
-        });
+        let done = take_until(&mut self.state.lock().waiters, position);
         done.iter().for_each(|waiter| waiter.synced(Position(position)));
+    }
+
+    /// Everything before `position` is written: calls those who waited for that alone.
+    pub(super) fn tell_written(&self, position: u64) {
+        let done = take_until(&mut self.state.lock().written_waiters, position);
+        done.iter().for_each(|waiter| waiter.written(Position(position)));
     }
 
     /// The journal's promise is broken: nothing is confirmed any more, and everybody is told.
@@ -296,7 +315,45 @@ impl Shared {
         if hurry == Hurry::Yes {
             state.sync_wanted = state.sync_wanted.max(end.0);
         }
-        if state.take_wake(synced) {
+        self.wake_committer(state, synced);
+    }
+
+    /// Calls `waiter` once everything before `end` is written, which is hurried up; it is synced `within` that time then.
+    pub(super) fn notify_when_written(
+        &self,
+        end: Position,
+        within: Option<Duration>,
+        waiter: Arc<dyn SyncWaiter>,
+    ) {
+        let mut state = self.state.lock();
+        let (written, synced) = (self.written.load(Relaxed), self.synced());
+        if synced < end.0 {
+            within.into_iter().for_each(|within| self.promise_sync(&mut state, within));
+        }
+        if written >= end.0 {
+            drop(state);
+            return waiter.written(Position(written));
+        }
+        if state.phase == Phase::Over {
+            return;
+        }
+        state.written_waiters.push((end.0, waiter));
+        state.write_wanted = state.write_wanted.max(end.0);
+        self.wake_committer(state, synced);
+    }
+
+    /// What is written is to be synced within that time.
+    fn promise_sync(&self, state: &mut State, within: Duration) {
+        if state.sync_within.is_none_or(|least| within < least) {
+            state.sync_within = Some(within);
+            // The committer may be asleep until later than that.
+            state.sleep = Sleep::Awake;
+            self.wake.notify_one();
+        }
+    }
+
+    fn wake_committer(&self, mut state: MutexGuard<'_, State>, synced: u64) {
+        if state.take_wake(self.written.load(Relaxed), synced) {
             drop(state);
             self.wake.notify_one();
         }
@@ -326,11 +383,7 @@ impl Shared {
         if state.phase == Phase::Over {
             state.discard();
         }
-        let wake = state.take_wake(self.synced());
-        drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
+        self.wake_committer(state, self.synced());
         (result, Position(end))
     }
 
@@ -380,7 +433,6 @@ impl Shared {
             }
             let settled = settles.iter().flat_map(|(_, settled)| settled.iter());
             let free = state.forget(settled.map(|settled| (settled.position, settled.record_bytes)));
-            state.sync_wanted = state.next();
             (places, free)
         });
         self.remove(free, end);
@@ -422,6 +474,7 @@ impl Shared {
         if !free.is_empty() {
             let removal = Removal { tasks: self.tasks.clone(), free: Mutex::new(free) };
             self.notify_when_synced(end, Arc::new(removal), Hurry::No);
+            self.promise_sync(&mut self.state.lock(), SYNC_FOR_SPACE);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::definition::Change;
 use crate::message::Message;
 use crate::name::{Position, QueueId};
+use crate::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
@@ -127,6 +128,10 @@ impl MessageLog for MemoryLog {
 
     fn notify_when_synced(&self, _end: Position, waiter: Arc<dyn SyncWaiter>) {
         waiter.synced(self.synced());
+    }
+
+    fn notify_when_written(&self, _end: Position, _within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
+        waiter.written(self.synced());
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {

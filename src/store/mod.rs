@@ -29,6 +29,7 @@ mod compaction;
 mod damage;
 mod data_dir;
 mod disk_log;
+mod durability;
 pub mod files;
 mod images;
 pub mod index;
@@ -49,6 +50,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use durability::{Durability, NoDurability, SafeAt};
 pub use place::Environment;
 pub use ranges::Ranges;
 pub use reader::{Found, ReadError, Record};
@@ -73,8 +75,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// A journal file is closed and the next begun once it has this many bytes.
     pub segment_bytes: u64,
-    /// How long a record that nobody waits for may stay without fdatasync.
-    pub sync_delay: Duration,
+    /// How long a record that nobody waits for may stay without fdatasync; none = until somebody waits or its file ends.
+    pub sync_delay: Option<Duration>,
     /// Memory for sled's page cache.
     pub sled_cache_bytes: u64,
     /// How often sled flushes by itself; nothing relies on it.
@@ -89,7 +91,7 @@ impl Options {
         Self {
             data_dir: data_dir.into(),
             segment_bytes: 64 << 20,
-            sync_delay: Duration::from_millis(200),
+            sync_delay: Durability::Sync.sync_delay(),
             sled_cache_bytes: 4 << 20,
             sled_flush_every_ms: 1_000,
             sled_rebuild_bytes: 64 << 20,
@@ -237,6 +239,11 @@ pub trait SyncWaiter: Send + Sync {
     /// Everything before `position` is durable. Called from the committer thread (or from the caller's, when it was
     /// durable already): it must be quick and must not append under a lock that an appender may hold.
     fn synced(&self, position: Position);
+
+    /// Everything before `position` is with the operating system, which is what was waited for; the same holds.
+    fn written(&self, position: Position) {
+        self.synced(position);
+    }
 }
 
 /// The broker's queues, as the store asks them.
@@ -333,7 +340,7 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     fn append_progress(&self, queue: QueueId, progress: &Progress<'_>) -> Position;
 
     /// Appends messages and settles that a restart brings back together or not at all, and returns where the messages
-    /// stand, in order, and the end of the record. It is synced at once. See [`MessageLog::hold_checkpoints`].
+    /// stand, in order, and the end of the record. See [`MessageLog::hold_checkpoints`].
     fn append_transaction(
         &self,
         publishes: &[(&Message, &[Target])],
@@ -384,6 +391,10 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// Calls `waiter` once when everything before `end` is durable, at once if it is. After a failure never: the waiter
     /// is dropped.
     fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>);
+
+    /// Calls `waiter` once when everything before `end` is with the operating system, at once if it is; after a failure
+    /// never. It is synced `within` that time of being written, if that is said.
+    fn notify_when_written(&self, end: Position, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>);
 
     /// Keeps checkpoints from being cut until the guard is dropped.
     fn hold_checkpoints(&self) -> CheckpointHold<'_>;
@@ -454,10 +465,26 @@ impl Store {
         if self.synced() >= end {
             return Ok(());
         }
-        let (sender, receiver) = oneshot::channel();
-        self.notify_when_synced(end, Arc::new(WaitOnce(Mutex::new(Some(sender)))));
-        receiver
-            .await
+        let (waiter, told) = WaitOnce::new();
+        self.notify_when_synced(end, waiter);
+        self.told(told).await
+    }
+
+    /// Waits until something is as safe as it has to be.
+    ///
+    /// # Errors
+    /// [`JournalFailed`] when it never will be.
+    pub async fn wait_safe(&self, SafeAt { end, durability }: SafeAt) -> Result<(), JournalFailed> {
+        if durability == Durability::Sync {
+            return self.wait_synced(end).await;
+        }
+        let (waiter, told) = WaitOnce::new();
+        self.notify_when_written(end, durability.within(), waiter);
+        self.told(told).await
+    }
+
+    async fn told(&self, told: oneshot::Receiver<()>) -> Result<(), JournalFailed> {
+        told.await
             .map_err(|_| self.failure().borrow().clone().unwrap_or_else(|| JournalFailed::new("closed")))
     }
 
@@ -473,6 +500,13 @@ impl Store {
 }
 
 struct WaitOnce(Mutex<Option<oneshot::Sender<()>>>);
+
+impl WaitOnce {
+    fn new() -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Arc::new(Self(Mutex::new(Some(sender)))), receiver)
+    }
+}
 
 impl SyncWaiter for WaitOnce {
     fn synced(&self, _position: Position) {

@@ -6,7 +6,7 @@
 use super::damage::Damage;
 use super::files::{File, Files};
 use super::index::{IndexEntry, PageSummary};
-use super::journal::{Hurry, Shared};
+use super::journal::Shared;
 use super::record::{self, Bad};
 use super::{Error, SyncWaiter, rebuild, segment};
 use crate::message::Message;
@@ -184,7 +184,7 @@ impl Reader {
             return Ok(());
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.shared.notify_when_synced(Position(end), Arc::new(Signal(sender)), Hurry::Yes);
+        self.shared.notify_when_written(Position(end), None, Arc::new(Signal(sender)));
         // A disk that is slow, full or broken must not hold up those who read what is there.
         receiver.recv_timeout(PATIENCE).map_err(|_| ReadError::NotWritten(Position(end)))
     }

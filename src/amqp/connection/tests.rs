@@ -1,12 +1,15 @@
 //! Frames in, frames and requests out: no socket, no broker.
 
 use super::*;
+use crate::amqp::confirms::Awaited;
 use crate::amqp::handshake;
 use crate::amqp::method::{basic, confirm, exchange, queue, tx};
 use crate::amqp::request::{Published, Topology};
 use crate::event::Source;
 use crate::message::{Message, Properties};
+use crate::name::Position;
 use crate::name::{ConsumerId, ConsumerTag, DeliveryTag, QueueId, QueueName, Sequence};
+use crate::store::{Durability, SafeAt};
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -274,7 +277,7 @@ fn a_mandatory_message_is_returned_before_it_is_confirmed() {
     peer.publish(1, "k", b"m");
     let Some(Request::Publish(publish)) = peer.next() else { panic!("a publish") };
     peer.machine.handle_reply(Reply::Published(Published::Unroutable(publish.message)));
-    assert_eq!(peer.machine.flush_confirms(), None);
+    assert_eq!(peer.machine.flush_confirms(), Awaited::default());
     assert_eq!(peer.said(), ["1 60.50", "1 content header", "1 content body", "1 60.80"]);
 }
 
@@ -284,11 +287,12 @@ fn a_confirm_waits_for_its_position_in_the_journal() {
     peer.send_class(1, AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: true })));
     peer.publish(1, "k", b"m");
     assert!(peer.next().is_some());
-    peer.machine.handle_reply(Reply::Published(Published::SafeAt(Position(100))));
-    assert_eq!(peer.machine.flush_confirms(), Some(Position(100)));
+    let safe_at = SafeAt { end: Position(100), durability: Durability::Sync };
+    peer.machine.handle_reply(Reply::Published(Published::SafeAt(safe_at)));
+    assert_eq!(peer.machine.flush_confirms().synced, Position(100));
     assert_eq!(peer.said(), Vec::<String>::new());
     assert_eq!(peer.machine.handle_event(Event::Synced(Position(100))), Ok(()));
-    assert_eq!(peer.machine.flush_confirms(), None);
+    assert_eq!(peer.machine.flush_confirms(), Awaited::default());
     assert_eq!(peer.said(), ["1 60.80"]);
 }
 

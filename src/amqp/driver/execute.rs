@@ -129,9 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.mind_the_journal().await;
                 Reply::Published(Published::Safe)
             }
-            Ok(Outcome::SafeAt(position)) => {
+            Ok(Outcome::SafeAt(at)) => {
                 self.mind_the_journal().await;
-                Reply::Published(Published::SafeAt(position))
+                Reply::Published(Published::SafeAt(at))
             }
             Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
             Err(exception) => Reply::Failed(exception),
@@ -245,10 +245,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let settles =
             TransactionSettles { gone: gone.into_iter().collect(), requeued: requeued.into_iter().collect() };
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
-        let (unroutable, end) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
+        let (unroutable, safe_at) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
         self.resume_shared();
-        if let Some(end) = end {
-            self.told(Durable { value: (), at: end }).await?;
+        if let Some(safe_at) = safe_at {
+            self.wakes.flush();
+            self.broker.store.wait_safe(safe_at).await.map_err(Error::from)?;
         }
         let returned = unroutable.into_iter().map(|index| &publishes[index]);
         let returned = returned.filter(|publish| publish.mandatory);

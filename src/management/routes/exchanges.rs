@@ -88,8 +88,8 @@ pub(in crate::management) fn publish(call: &Call) -> Result<Answer, Error> {
     let mut wakes = Wakes::default();
     let outcome = call.node.broker.publish::<Error>(&mut session, &Arc::new(message), None, &mut wakes)?;
     drop(wakes);
-    if let Outcome::SafeAt(position) = outcome {
-        call.synced(position)?;
+    if let Outcome::SafeAt(at) = outcome {
+        call.safe(at)?;
     }
     Ok(Answer::Json(json!({ "routed": outcome != Outcome::Unroutable })))
 }

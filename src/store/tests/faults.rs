@@ -5,7 +5,6 @@ use super::super::{Drive, Error, Options, ReadError, Recovered, Store, SyncWaite
 use super::disk::{Op, SimDisk};
 use super::support::{Model, options};
 use crate::name::{Position, QueueId};
-use crate::time::Duration;
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ fn open() -> (SimDisk, Store, Arc<Model>, mpsc::Receiver<PathBuf>) {
 
 fn reopen(disk: &SimDisk) -> (Store, Arc<Model>, Recovered) {
     // Nothing is synced unless somebody waits or a file ends.
-    let patient = Options { sync_delay: Duration::from_secs(3600), ..options(Path::new("/data")) };
+    let patient = Options { sync_delay: None, ..options(Path::new("/data")) };
     let (store, recovered) = open_with(patient, disk.environment(), Drive::Threads).unwrap();
     let model = Model::new(&store, &recovered);
     (store, model, recovered)

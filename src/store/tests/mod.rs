@@ -3,6 +3,7 @@
 mod crash;
 pub(crate) mod disk;
 mod faults;
+mod group_commit;
 mod power;
 mod refusal;
 mod restart;

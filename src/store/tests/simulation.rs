@@ -151,7 +151,7 @@ fn what_nobody_waits_for_is_written_at_once_and_synced_after_the_delay() {
     assert_eq!(store.step_committer(now), Step::Waiting(Some(now + pause)), "a write was just made");
     assert_eq!(store.step_committer(now + pause), Step::Worked);
     assert!(store.counters().bytes_pending == 0 && store.synced() < end);
-    let due = now + pause + manual().sync_delay;
+    let due = now + pause + manual().sync_delay.unwrap();
     assert_eq!(store.step_committer(now + pause), Step::Waiting(Some(due)));
     assert_eq!(store.step_committer(due), Step::Worked);
     assert_eq!(store.synced(), end);
