@@ -22,6 +22,7 @@ mod exchange_to_exchange;
 mod exchanges;
 mod exclusive_and_auto_delete;
 mod full_disk;
+mod group_commit;
 mod handshake;
 mod headers_exchange;
 mod kill;

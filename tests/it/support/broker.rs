@@ -87,6 +87,13 @@ impl Process {
         Self::spawn(data).started(data)
     }
 
+    /// The same, with settings in the environment.
+    pub(crate) fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.envs(settings.iter().copied());
+        Self::launch(command, data).started(data)
+    }
+
     /// The same, with a file system of its own for the data that holds so many bytes and goes with the process. None where
     /// that is not allowed, which is said aloud.
     pub(crate) fn start_on_small_disk(data: &Path, bytes: u64) -> Option<Self> {
