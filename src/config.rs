@@ -15,7 +15,7 @@ pub use settings::{SETTINGS, Setting};
 pub use value::{LogLevel, Secret, without_ipv6};
 
 use crate::definition::Permissions;
-use crate::store::Durability;
+use crate::durability::Durability;
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,

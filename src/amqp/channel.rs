@@ -414,7 +414,7 @@ impl Channel {
                 Confirm::Nack(tag) => output.nack(self.id, tag),
             }
         }
-        confirms.awaited()
+        confirms.waits_for()
     }
 
     /// Takes what the channel leaves behind: it closes.

@@ -1,7 +1,7 @@
 //! Publisher confirms of a channel: which publishes may be acked, and with how few frames. PURE.
 
+use crate::durability::{Durability, SafeAt};
 use crate::name::{DeliveryTag, Position};
-use crate::store::{Durability, SafeAt};
 use crate::time::Duration;
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ pub struct Confirms {
     waiting: VecDeque<(u64, Position)>,
     /// The same, of those who wait for the operating system only.
     waiting_written: VecDeque<(u64, Position)>,
-    /// The least time within which one of those that came since [`Confirms::awaited`] is to be synced.
+    /// The least time within which one of those that came since [`Confirms::waits_for`] is to be synced.
     within: Option<Duration>,
     /// Decided since the last [`Confirms::take`]: tag and whether it is acked.
     decided: Vec<(u64, bool)>,
@@ -85,7 +85,7 @@ impl Confirms {
     }
 
     /// What the last publishes wait for.
-    pub fn awaited(&mut self) -> Awaited {
+    pub fn waits_for(&mut self) -> Awaited {
         let last =
             |waiting: &VecDeque<(u64, Position)>| waiting.back().map_or(Position::NONE, |(_, end)| *end);
         Awaited {
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false)]);
         confirms.synced(Position(10));
         assert_eq!(taken(&mut confirms), [ack(2, false)]);
-        assert_eq!(confirms.awaited().synced, Position(20));
+        assert_eq!(confirms.waits_for().synced, Position(20));
         confirms.synced(Position(25));
         assert_eq!(taken(&mut confirms), [ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
@@ -214,8 +214,12 @@ mod tests {
         confirms.published(safe_at(40, Durability::Os));
         let within = Some(Duration::from_millis(20));
         let awaited = Awaited { synced: Position(20), written: Position(40), within };
-        assert_eq!(confirms.awaited(), awaited);
-        assert_eq!(confirms.awaited(), Awaited { within: None, ..awaited }, "what is promised is said once");
+        assert_eq!(confirms.waits_for(), awaited);
+        assert_eq!(
+            confirms.waits_for(),
+            Awaited { within: None, ..awaited },
+            "what is promised is said once"
+        );
         confirms.written(Position(40));
         assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false), ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 1);

@@ -6,10 +6,10 @@ use super::exception::Exception;
 use super::handshake::Credentials;
 use super::method::{basic, exchange, queue};
 use super::unacked::Delivered;
+use crate::durability::SafeAt;
 use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence, VhostName};
 use crate::queue::state::ChannelCredit;
-use crate::store::SafeAt;
 use std::sync::Arc;
 
 /// A publish, complete.

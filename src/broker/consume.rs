@@ -7,13 +7,13 @@ use super::replies::random_text;
 use super::session::Session;
 use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
+use crate::durability::SafeAt;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::arguments::no_integer;
 use crate::queue::classic::{Get, Taken};
 use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
 use crate::queue::{Queue, Subscription};
-use crate::store::SafeAt;
 use std::sync::Arc;
 
 /// Where a consumer's messages come from.

@@ -4,7 +4,7 @@
 
 use super::{Config, LogLevel, Secret, value};
 use crate::definition::Permissions;
-use crate::store::Durability;
+use crate::durability::Durability;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A setting: how it is called, what it means, how it is set.

@@ -1,7 +1,7 @@
 //! Layering, lists, and every kind of problem.
 
 use super::*;
-use crate::store::Durability;
+use crate::durability::Durability;
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &Flags) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use super::{Answer, Node, body::Body, error::Error, query, query::Query};
 use crate::auth::User;
 use crate::broker::{Durable, Session, Vhost};
-use crate::store::SafeAt;
+use crate::durability::SafeAt;
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderName},

@@ -3,7 +3,7 @@
 
 use super::state::Shape;
 use crate::arguments::{self, Table, Value};
-use crate::store::Durability;
+use crate::durability::Durability;
 
 /// The longest time an argument may give: ten years, in milliseconds.
 const TIME_MS_MAX: i64 = 315_360_000_000;

@@ -14,7 +14,8 @@ pub use deadlines::Deadlines;
 pub use memory::Memory;
 pub use pager::{AllQueues, Pager};
 
-use crate::store::{Durability, Store};
+use crate::durability::Durability;
+use crate::store::Store;
 use std::sync::Arc;
 
 /// What all queues of a node share.

@@ -29,7 +29,6 @@ mod compaction;
 mod damage;
 mod data_dir;
 mod disk_log;
-mod durability;
 pub mod files;
 mod images;
 pub mod index;
@@ -50,13 +49,13 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use durability::{Durability, NoDurability, SafeAt};
 pub use place::Environment;
 pub use ranges::Ranges;
 pub use reader::{Found, ReadError, Record};
 pub use record::{Settled, Target};
 
 use crate::definition::{Change, Definition};
+use crate::durability::{Durability, SafeAt};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};

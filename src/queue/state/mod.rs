@@ -231,14 +231,8 @@ impl State {
                 }
                 self.dispatch(effects);
             }
-            Command::Noted(sequence) => {
-                self.noted.durable = self.noted.durable.max(sequence);
-                self.dispatch(effects);
-            }
-            Command::NotedInVain => {
-                self.noted.durable = self.noted.asked;
-                self.dispatch(effects);
-            }
+            Command::Noted(sequence) => self.noted(sequence, effects),
+            Command::NotedInVain => self.noted(self.noted.asked, effects),
             Command::Evict { bytes } => self.evict(bytes, effects),
             Command::Stored { level, sequence, position, record_bytes } => {
                 self.ready.stored(level, sequence, position, record_bytes);
@@ -266,6 +260,11 @@ impl State {
             effects.extend(paging.written.drain(..).map(Effect::WriteImage));
             effects.extend(paging.forgotten.drain(..).map(Effect::ForgetImage));
         }
+    }
+
+    fn noted(&mut self, below: Sequence, effects: &mut Vec<Effect>) {
+        self.noted.durable = self.noted.durable.max(below);
+        self.dispatch(effects);
     }
 
     fn purge(&mut self, effects: &mut Vec<Effect>) {
