@@ -73,7 +73,7 @@ impl Settings {
         let priority = number("x-max-priority").and_then(|number| u8::try_from(number).ok());
         let single = arguments::get(table, "x-single-active-consumer") == Some(&Value::Boolean(true));
         Self {
-            shape: Shape { max_priority: priority.unwrap_or(0), single_active: single },
+            shape: Shape { max_priority: priority.unwrap_or(0), single_active: single, ..Shape::default() },
             message_ttl_ms: number("x-message-ttl").and_then(|number| u64::try_from(number).ok()),
             durability: arguments::get(table, "x-durability")
                 .and_then(arguments::as_text)

@@ -28,7 +28,7 @@ pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
 
 use crate::name::{ConsumerId, Position, Sequence};
-use crate::store::index::{IndexEntry, PageSummary, QueueImage};
+use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage};
 use crate::time::Millis;
 use consumers::Consumers;
 use foldhash::HashMap;
@@ -41,8 +41,6 @@ use std::sync::Arc;
 const DELIVERIES_MAX: usize = 64;
 /// How many messages one command lets leave memory at most.
 const EVICTIONS_MAX: usize = 1024;
-/// So many messages at a time are noted as about to be delivered, and again when half of them are.
-const NOTED_MESSAGES: u64 = 8192;
 
 /// Why a consumer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +63,27 @@ pub struct Shape {
     pub max_priority: u8,
     /// Whether one consumer at a time is served.
     pub single_active: bool,
+    /// How much it does at a time.
+    pub bounds: Bounds,
+}
+
+/// How many messages a queue treats together. A simulation has few messages, and so small bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A page of the index that has so many takes no more at its end.
+    pub page_entries: u16,
+    /// A page that is not at an end of its level and has so many gets an image at a checkpoint.
+    pub imaged_entries_min: u16,
+    /// How many messages are asked for at a time.
+    pub load_entries_max: u16,
+    /// So many messages at a time are noted as about to be delivered, and again when half of them are.
+    pub noted_messages: u16,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { page_entries: 1024, imaged_entries_min: 256, load_entries_max: 4096, noted_messages: 8192 }
+    }
 }
 
 /// Why something is being read.
@@ -72,8 +91,21 @@ pub struct Shape {
 enum Loading {
     #[default]
     Nothing,
-    ToDeliver,
-    ToExpire,
+    Bodies,
+    /// A page, because something in it is due or because it is next. Others may be loaded meanwhile, for the compactor.
+    Page {
+        image: ImageId,
+        is_due: bool,
+    },
+}
+
+impl Loading {
+    fn of(load: &Load, is_due: bool) -> Self {
+        match load {
+            Load::Page { page, .. } => Self::Page { image: page.image, is_due },
+            Load::Bodies(_) => Self::Bodies,
+        }
+    }
 }
 
 /// How short memory is.
@@ -96,6 +128,7 @@ impl Default for Pressure {
 /// A queue's state.
 #[derive(Debug, Default)]
 pub struct State {
+    bounds: Bounds,
     ready: Ready,
     unacked: HashMap<Sequence, Unacked>,
     unacked_bytes: u64,
@@ -126,9 +159,10 @@ impl State {
     /// A queue of that shape with what recovery found.
     pub fn recovered(shape: Shape, image: QueueImage) -> Self {
         let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
-        let ready = Ready::new(shape.max_priority, image.next_image);
+        let ready = Ready::new(shape.max_priority, image.next_image, shape.bounds);
         let next_sequence = image.next_sequence.max(Sequence(1));
-        let mut state = Self { ready, consumers, next_sequence, ..Self::default() };
+        let bounds = shape.bounds;
+        let mut state = Self { bounds, ready, consumers, next_sequence, ..Self::default() };
         let QueueImage { mut pages, mut entries, .. } = image;
         pages.sort_unstable_by_key(|page| (page.level, page.first));
         entries.sort_unstable_by_key(|entry| entry.sequence);
@@ -223,10 +257,14 @@ impl State {
             Command::Expire => {}
             Command::Loaded(read) => self.loaded(read, effects),
             Command::PageLoaded { level, page, entries, is_rebuilt } => {
-                let loading = std::mem::take(&mut self.loading);
+                let asked = self.loading;
+                let is_due = asked == Loading::Page { image: page.image, is_due: true };
+                if is_due || asked == (Loading::Page { image: page.image, is_due: false }) {
+                    self.loading = Loading::Nothing;
+                }
                 self.ready.page_loaded(level, &page, entries, is_rebuilt);
                 self.expire(now, effects);
-                if loading == Loading::ToExpire {
+                if is_due {
                     self.ready.page_back(now, level, page.first);
                 }
                 self.dispatch(effects);
@@ -248,10 +286,10 @@ impl State {
             let window = self.pressure.window;
             let load = if is_wanted { self.ready.next_load(window) } else { None };
             if let Some(load) = load {
-                self.loading = Loading::ToDeliver;
+                self.loading = Loading::of(&load, false);
                 effects.push(Effect::Load(load));
             } else if let Some(load) = self.ready.due_page(now) {
-                self.loading = Loading::ToExpire;
+                self.loading = Loading::of(&load, true);
                 effects.push(Effect::Load(load));
             }
         }
@@ -274,7 +312,9 @@ impl State {
     }
 
     fn loaded(&mut self, read: Vec<(Wanted, Read)>, effects: &mut Vec<Effect>) {
-        self.loading = Loading::Nothing;
+        if self.loading == Loading::Bodies {
+            self.loading = Loading::Nothing;
+        }
         for (Wanted { level, sequence, position, .. }, read) in read {
             match read {
                 Read::Message(message) => self.ready.loaded(level, sequence, message),
@@ -377,8 +417,9 @@ impl State {
         if entry.is_delivered || !entry.is_durable || self.ready.has_priorities() {
             return true;
         }
-        if entry.sequence.0 + NOTED_MESSAGES / 2 >= self.noted.asked.0 {
-            self.noted.asked = Sequence(entry.sequence.0 + NOTED_MESSAGES);
+        let noted_messages = u64::from(self.bounds.noted_messages);
+        if entry.sequence.0 + noted_messages / 2 >= self.noted.asked.0 {
+            self.noted.asked = Sequence(entry.sequence.0 + noted_messages);
             effects.push(Effect::Note(self.noted.asked));
         }
         entry.sequence < self.noted.durable

@@ -17,8 +17,6 @@ use crate::name::{Position, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary};
 use std::collections::VecDeque;
 
-/// A page that has this many entries takes no more at its end.
-pub(super) const PAGE_ENTRIES: usize = 1024;
 /// So many pages at either end stay resident.
 const EDGE_PAGES: usize = 2;
 /// What a message costs in memory beyond its body, about.
@@ -71,8 +69,8 @@ impl Page {
         self.entries.len() + cold.map_or(0, |summary| summary.counts.all as usize)
     }
 
-    fn can_take(&self) -> bool {
-        !self.is_cold && self.entries.len() < PAGE_ENTRIES
+    fn can_take(&self, page_entries: usize) -> bool {
+        !self.is_cold && self.entries.len() < page_entries
     }
 
     pub(super) fn find(&self, sequence: Sequence) -> Option<usize> {
@@ -125,8 +123,10 @@ pub struct Window {
 }
 
 /// The pages of one priority.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Level {
+    /// A page that has so many takes no more at its end.
+    page_entries: usize,
     pub(super) pages: VecDeque<Page>,
     /// Entries before it are loaded or asked for. It counts only where messages are missing.
     cursor: Sequence,
@@ -141,6 +141,17 @@ fn cost(entry: &Entry) -> u64 {
 }
 
 impl Level {
+    pub(super) fn new(page_entries: usize) -> Self {
+        let (pages, spare) = (VecDeque::new(), VecDeque::new());
+        Self { page_entries, pages, cursor: Sequence(0), ahead_bytes: 0, spare }
+    }
+
+    /// Takes all pages.
+    pub(super) fn take(&mut self) -> VecDeque<Page> {
+        let page_entries = self.page_entries;
+        std::mem::replace(self, Self::new(page_entries)).pages
+    }
+
     /// Puts an entry at its place. At the end for nearly every publish, at the front for nearly every requeue; between
     /// others when two publishers overtook each other. Returns whether a page was added at the end.
     pub(super) fn insert(&mut self, entry: Entry, forgotten: &mut Vec<ImageId>) -> bool {
@@ -148,7 +159,7 @@ impl Level {
         if sequence < self.cursor {
             self.insert_before_cursor(&entry);
         }
-        let is_alone = self.pages.len() == 1;
+        let (is_alone, page_entries) = (self.pages.len() == 1, self.page_entries);
         match self.pages.back_mut() {
             None => self.pages.push_back(Page::of(entry)),
             Some(last) if last.len() == 0 && is_alone => {
@@ -156,7 +167,7 @@ impl Level {
                 last.first = sequence;
                 last.push_back(entry);
             }
-            Some(last) if last.last < sequence && last.can_take() => {
+            Some(last) if last.last < sequence && last.can_take(page_entries) => {
                 last.touch(forgotten);
                 last.push_back(entry);
             }
@@ -188,13 +199,13 @@ impl Level {
                 page.touch(forgotten);
             }
             page.insert(entry);
-            if page.entries.len() > 2 * PAGE_ENTRIES && !page.is_cold {
+            if page.entries.len() > 2 * self.page_entries && !page.is_cold {
                 self.split(at);
             }
-        } else if page.can_take() {
+        } else if page.can_take(self.page_entries) {
             page.touch(forgotten);
             page.push_front(entry);
-        } else if at > 0 && self.pages[at - 1].can_take() {
+        } else if at > 0 && self.pages[at - 1].can_take(self.page_entries) {
             self.pages[at - 1].touch(forgotten);
             self.pages[at - 1].push_back(entry);
         } else {
@@ -260,7 +271,7 @@ impl Level {
         if self.pages.len() > 1
             && self.pages[at].len() == 0
             && let Some(page) = self.pages.remove(at)
-            && page.entries.capacity() <= 2 * PAGE_ENTRIES
+            && page.entries.capacity() <= 2 * self.page_entries
         {
             self.spare = page.entries;
         }

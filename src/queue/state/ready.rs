@@ -3,6 +3,7 @@
 //! Knows also which of them expire when, wherever in the queue they are, and which have their message in memory. What it
 //! wants done with pages (write an image, forget one) it collects in [`Paging`].
 
+use super::Bounds;
 use super::pages::{Level, Load, Page, Window};
 use crate::message::Message;
 use crate::name::{Position, Sequence};
@@ -13,10 +14,6 @@ use std::sync::Arc;
 
 pub use crate::store::index::NEVER;
 
-/// A page that is not at an end of its level and has so many entries gets an image at a checkpoint.
-const IMAGED_ENTRIES_MIN: usize = 256;
-/// How many messages are asked for at a time.
-const LOAD_ENTRIES_MAX: usize = 4096;
 /// A cold page in which messages expire now and then is looked at so often, at most.
 const RECHECK_MS: u64 = 10_000;
 
@@ -80,6 +77,7 @@ pub(super) struct Taken {
 /// Entries by priority and sequence, first out first.
 #[derive(Debug)]
 pub(super) struct Ready {
+    bounds: Bounds,
     /// One per priority; a message above the highest counts as the highest.
     levels: Vec<Level>,
     /// The deadlines of resident entries that expire: when, level, place.
@@ -96,15 +94,16 @@ pub(super) struct Ready {
 
 impl Default for Ready {
     fn default() -> Self {
-        Self::new(0, ImageId(0))
+        Self::new(0, ImageId(0), Bounds::default())
     }
 }
 
 impl Ready {
     /// No entries, of priorities 0 to `max_priority`.
-    pub(super) fn new(max_priority: u8, next_image: ImageId) -> Self {
+    pub(super) fn new(max_priority: u8, next_image: ImageId, bounds: Bounds) -> Self {
         Self {
-            levels: (0..=max_priority).map(|_| Level::default()).collect(),
+            bounds,
+            levels: (0..=max_priority).map(|_| Level::new(bounds.page_entries.into())).collect(),
             deadlines: BTreeSet::new(),
             page_deadlines: BTreeSet::new(),
             len: 0,
@@ -139,6 +138,11 @@ impl Ready {
 
     /// Adds a cold page that recovery found; pages come in order.
     pub(super) fn add_page(&mut self, summary: PageSummary) {
+        if summary.counts.all == 0 {
+            // All of it was transient. An empty page in front would hide those behind it.
+            self.paging.forgotten.push(summary.image);
+            return;
+        }
         let level = self.level_of(summary.level);
         self.len += summary.counts.all as usize;
         self.missing += summary.counts.all as usize;
@@ -250,8 +254,9 @@ impl Ready {
         if self.missing == 0 {
             return None;
         }
+        let load_entries_max = self.bounds.load_entries_max.into();
         let levels = self.levels.iter_mut().enumerate().rev().filter(|(_, level)| !level.is_empty());
-        let mut levels = levels.map(|(at, level)| level.next_load(at as u8, window, LOAD_ENTRIES_MAX));
+        let mut levels = levels.map(|(at, level)| level.next_load(at as u8, window, load_entries_max));
         levels.find_map(|load| load)
     }
 
@@ -467,12 +472,13 @@ impl Ready {
 
     /// What a checkpoint keeps: pages, and the durable entries outside of them. Large pages that changed get a new image.
     pub(super) fn image(&mut self, image: &mut QueueImage) {
-        let Self { levels, paging, .. } = self;
+        let Self { bounds, levels, paging, .. } = self;
+        let imaged_entries_min = bounds.imaged_entries_min.into();
         for (level, entries) in levels.iter_mut().enumerate() {
             let count = entries.pages.len();
             for (at, page) in entries.pages.iter_mut().enumerate() {
                 let is_edge = at == 0 || at + 1 == count;
-                if page.image.is_none() && !is_edge && page.entries.len() >= IMAGED_ENTRIES_MIN {
+                if page.image.is_none() && !is_edge && page.entries.len() >= imaged_entries_min {
                     let stored = page.entries.iter().map(|entry| entry.index);
                     let stored: Vec<_> = stored.filter(|entry| entry.position.is_some()).collect();
                     if stored.len() == page.entries.len() {
@@ -495,7 +501,7 @@ impl Ready {
         self.page_deadlines.clear();
         (self.len, self.body_bytes, self.memory_bytes, self.missing) = (0, 0, 0, 0);
         let mut taken = Taken::default();
-        for page in self.levels.iter_mut().rev().flat_map(|level| std::mem::take(level).pages) {
+        for page in self.levels.iter_mut().rev().flat_map(Level::take) {
             taken.entries.extend(page.entries);
             match page.image {
                 Some(summary) if page.is_cold => taken.pages.push(*summary),

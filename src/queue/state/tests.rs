@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::message::{Message, Properties};
-use crate::store::index::ImageId;
+use crate::store::index::{ImageId, PageSummary};
 use proptest::prelude::*;
 
 const NOW: Millis = Millis(1_000);
@@ -699,6 +699,21 @@ fn a_consumer_gets_a_backlog_in_order_while_it_is_read_ahead() {
         order.extend(delivered(&effects).iter().map(|(_, sequence, _)| *sequence));
     }
     assert_eq!(order, (1..=20_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_of_which_a_restart_leaves_nothing_does_not_hide_those_behind_it() {
+    let entries = |from: u64| (from..from + 3).map(index).collect::<Vec<_>>();
+    let transient = |entry: IndexEntry| IndexEntry { is_durable: false, ..entry };
+    let gone: Vec<_> = entries(1).into_iter().map(transient).collect();
+    let gone = PageSummary { counts: Default::default(), ..PageSummary::of(ImageId(0), 0, &gone) };
+    let pages = vec![gone, PageSummary::of(ImageId(1), 0, &entries(4))];
+    let image =
+        QueueImage { next_sequence: Sequence(7), next_image: ImageId(2), pages, ..QueueImage::default() };
+    let images = [(ImageId(0), Vec::new()), (ImageId(1), entries(4))].into();
+    let mut paged = Paged { state: State::recovered(Shape::default(), image), images, ..Paged::new(0) };
+    assert_eq!(paged.get(NOW).0, Some((4, false, 0)));
+    assert!(!paged.images.contains_key(&ImageId(0)), "its image is of no use");
 }
 
 #[test]

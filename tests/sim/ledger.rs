@@ -1,0 +1,163 @@
+//! The truth: what was promised of each message, and what a start must therefore find.
+
+use crate::node::Found;
+use std::collections::{BTreeMap, BTreeSet};
+use warren::name::{Position, QueueId, Sequence};
+
+/// A message in a queue.
+pub(crate) type Place = (QueueId, Sequence);
+
+/// What is known of a message in a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    /// What its body says.
+    pub(crate) number: u64,
+    pub(crate) is_persistent: bool,
+    /// Where its record ends; 0 = a start has found it.
+    pub(crate) end: Position,
+    /// Where the record ends that settles it.
+    pub(crate) settled: Option<Position>,
+    pub(crate) is_delivered: bool,
+}
+
+/// Messages that moved from queue to queue, all together.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) end: Position,
+    pub(crate) from: Vec<Place>,
+    pub(crate) to: Vec<Place>,
+}
+
+/// A queue's definition.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    at: Position,
+    deleted: Option<Position>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) fates: BTreeMap<Place, Fate>,
+    moved: Vec<Moved>,
+    queues: BTreeMap<QueueId, Declared>,
+}
+
+impl Ledger {
+    pub(crate) fn declared(&mut self, queue: QueueId, at: Position) {
+        self.queues.insert(queue, Declared { at, deleted: None });
+    }
+
+    pub(crate) fn deleted(&mut self, queue: QueueId, at: Position) {
+        self.queues.get_mut(&queue).expect("it was declared").deleted = Some(at);
+    }
+
+    pub(crate) fn published(&mut self, place: Place, number: u64, is_persistent: bool, end: Position) {
+        let fate = Fate { number, is_persistent, end, settled: None, is_delivered: false };
+        assert!(
+            self.fates.insert(place, fate).is_none_or(|before| before.settled.is_some()),
+            "{place:?} is taken"
+        );
+    }
+
+    pub(crate) fn settled(&mut self, place: Place, end: Position) {
+        let fate = self.fates.get_mut(&place).unwrap_or_else(|| panic!("{place:?} was never there"));
+        assert_eq!(fate.settled, None, "{place:?} is settled twice");
+        fate.settled = Some(end);
+    }
+
+    pub(crate) fn delivered(&mut self, place: Place, number: u64, redelivered: bool) {
+        let fate = self.fates.get_mut(&place).unwrap_or_else(|| panic!("{place:?} was never there"));
+        assert_eq!(fate.settled, None, "{place:?} was settled and is delivered");
+        assert_eq!(fate.number, number, "{place:?} has another message");
+        assert!(redelivered || !fate.is_delivered, "{place:?} was delivered before and does not say so");
+        fate.is_delivered = true;
+    }
+
+    pub(crate) fn moved(&mut self, moved: Moved) {
+        self.moved.push(moved);
+    }
+
+    /// Checks what a start found, after what was synced up to `synced`, and goes on from there.
+    pub(crate) fn check_start(&mut self, synced: Position, found: &Found) {
+        for (&queue, declared) in &self.queues {
+            let is_found = found.queues.contains_key(&queue);
+            match declared.deleted {
+                Some(deleted) => assert!(!is_found || deleted > synced, "{queue} was deleted and is back"),
+                None => assert!(is_found || declared.at > synced, "{queue} was declared and is lost"),
+            }
+        }
+        for (&(queue, sequence), fate) in
+            self.fates.iter().filter(|((queue, _), _)| found.queues.contains_key(queue))
+        {
+            let message = found.queues[&queue].get(&sequence);
+            let is_settled = fate.settled.is_some_and(|end| end <= synced);
+            let is_safe = fate.is_persistent && fate.settled.is_none() && fate.end <= synced;
+            match message {
+                None => {
+                    assert!(!is_safe, "{queue} {sequence}: confirmed, and lost: {fate:?}, synced {synced:?}")
+                }
+                Some((number, delivered)) => {
+                    assert!(fate.is_persistent, "{queue} {sequence}: transient, and there");
+                    assert!(!is_settled, "{queue} {sequence}: settled, and back: {fate:?}");
+                    assert_eq!(*number, fate.number, "{queue} {sequence}: another message");
+                    assert!(*delivered || !fate.is_delivered, "{queue} {sequence}: redelivered is forgotten");
+                }
+            }
+        }
+        for moved in &self.moved {
+            self.check_moved(moved, synced, found);
+        }
+        let strays = found.places().filter(|place| !self.fates.contains_key(place)).collect::<Vec<_>>();
+        assert!(strays.is_empty(), "never published, or gone long ago: {strays:?}");
+        self.restart(found);
+    }
+
+    fn check_moved(&self, moved: &Moved, synced: Position, found: &Found) {
+        let has =
+            |(queue, sequence): &Place| found.queues.get(queue).map(|queue| queue.contains_key(sequence));
+        let mut signs = BTreeSet::new();
+        for place in &moved.to {
+            // Where it went on since, nothing can be said.
+            if self.fates.get(place).is_some_and(|fate| fate.settled.is_none() && fate.end == moved.end) {
+                signs.extend(has(place));
+            }
+        }
+        for place in &moved.from {
+            let is_of_it = |fate: &&Fate| fate.settled == Some(moved.end) && fate.end <= synced;
+            if self.fates.get(place).filter(is_of_it).is_some() {
+                signs.extend(has(place).map(|is_there| !is_there));
+            }
+        }
+        assert!(signs.len() <= 1, "half of a transaction: {moved:?}");
+        assert!(
+            moved.end > synced || !signs.contains(&false),
+            "a committed transaction is undone: {moved:?}"
+        );
+    }
+
+    fn restart(&mut self, found: &Found) {
+        self.moved.clear();
+        let found_queues = found.queues.keys();
+        self.queues = found_queues.map(|id| (*id, Declared { at: Position::NONE, deleted: None })).collect();
+        self.fates = found
+            .queues
+            .iter()
+            .flat_map(|(queue, messages)| {
+                messages.iter().map(|(sequence, message)| ((*queue, *sequence), *message))
+            })
+            .map(|(place, (number, is_delivered))| {
+                let end = Position::NONE;
+                (place, Fate { number, is_persistent: true, end, settled: None, is_delivered })
+            })
+            .collect();
+    }
+
+    /// What a queue holds, in order.
+    pub(crate) fn alive(&self, queue: QueueId) -> Vec<(Sequence, &Fate)> {
+        let of_queue = self.fates.range((queue, Sequence(0))..=(queue, Sequence(u64::MAX)));
+        of_queue
+            .filter(|(_, fate)| fate.settled.is_none())
+            .map(|((_, sequence), fate)| (*sequence, fate))
+            .collect()
+    }
+}
