@@ -214,8 +214,10 @@ impl Queue {
             entry.expires_at = entry.expires_at.min(after(received_at, message_ttl_ms));
             entry
         }));
-        let state = State::recovered(shape, image);
-        let inner = Mutex::new(Inner { state, is_changed: !is_stored, ..Inner::default() });
+        let mut state = State::recovered(shape, image);
+        let mut effects = Vec::new();
+        state.hand_on(&mut effects);
+        let inner = Mutex::new(Inner { state, effects, is_changed: !is_stored, ..Inner::default() });
         let queue = Arc::new_cyclic(|weak| Self {
             vhost,
             name,

@@ -49,6 +49,8 @@ struct Queue {
     /// Any below may have been delivered although nothing says so.
     deliverable_below: Sequence,
     is_changed: bool,
+    /// Messages of the checkpoint may have been delivered, and nothing says of which.
+    is_index_lost: bool,
 }
 
 impl Default for Queue {
@@ -72,11 +74,13 @@ impl Queue {
             unacked: unacked.collect(),
             deliverable_below: image.deliverable_below,
             is_changed,
+            is_index_lost: false,
         }
     }
 
-    fn of_live(live: Live) -> Self {
+    fn of_live(live: Live, is_index_lost: bool) -> Self {
         Self {
+            is_index_lost,
             known_below: live.next_sequence,
             older: Older::Live(live.live),
             next_sequence: live.next_sequence,
@@ -132,7 +136,9 @@ impl Queue {
         if is_lost || !self.is_new(sequence) {
             return Ok(());
         }
-        self.entries.insert(sequence, entry(publish, sequence)?);
+        let mut entry = entry(publish, sequence)?;
+        entry.is_delivered |= self.is_index_lost && sequence < self.known_below;
+        self.entries.insert(sequence, entry);
         self.published.insert(sequence, publish.received_at);
         if publish.origin.is_delivered {
             self.unacked.insert(sequence);
@@ -307,12 +313,15 @@ impl Alive {
     pub(super) fn new(known: Known) -> Self {
         let queues = match known {
             Known::Index(images) => images.into_iter().map(|(id, image)| (id, Slot::Stored(image))).collect(),
-            Known::LiveSets(live) => {
-                let open = |live| Slot::Open(Box::new(Queue::of_live(live)));
-                live.into_iter().map(|(id, live)| (id, open(live))).collect()
-            }
+            Known::LiveSets(live) => Self::of_live(live, false),
+            Known::IndexLost(live) => Self::of_live(live, true),
         };
         Self { queues, next_queue_id: 0 }
+    }
+
+    fn of_live(live: HashMap<QueueId, Live>, is_index_lost: bool) -> HashMap<QueueId, Slot> {
+        let open = |live| Slot::Open(Box::new(Queue::of_live(live, is_index_lost)));
+        live.into_iter().map(|(id, live)| (id, open(live))).collect()
     }
 
     /// A message reached queues, or moved in the journal.

@@ -70,6 +70,8 @@ pub(super) enum Known {
     Index(HashMap<QueueId, QueueImage>),
     /// What was alive; the journal has the rest.
     LiveSets(HashMap<QueueId, Live>),
+    /// The same, of queues whose index is lost: nothing says of which messages it said that they were delivered.
+    IndexLost(HashMap<QueueId, Live>),
 }
 
 impl Default for Known {
@@ -83,7 +85,7 @@ impl Known {
     pub(super) fn ids(&self) -> Vec<QueueId> {
         match self {
             Known::Index(images) => images.keys().copied().collect(),
-            Known::LiveSets(live) => live.keys().copied().collect(),
+            Known::LiveSets(live) | Known::IndexLost(live) => live.keys().copied().collect(),
         }
     }
 }
@@ -456,7 +458,7 @@ mod tests {
     fn index(contents: Contents) -> HashMap<QueueId, QueueImage> {
         match contents.queues {
             Known::Index(images) => images,
-            Known::LiveSets(_) => panic!("no index"),
+            Known::LiveSets(_) | Known::IndexLost(_) => panic!("no index"),
         }
     }
 

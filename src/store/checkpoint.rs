@@ -46,8 +46,22 @@ pub(super) const DEFINITIONS_NAME: &str = "definitions.snapshot";
 /// The snapshot of the live sets; always as old as the last checkpoint.
 pub(super) const QUEUES_NAME: &str = "queues.snapshot";
 
-/// The images that the queues named at the start, and the first that they will give out.
-pub(super) type Named = HashMap<QueueId, (HashSet<ImageId>, ImageId)>;
+/// The images that are not what a crash left.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// Those that the queues named at the start, and the first that they will give out.
+    pub(super) images: HashMap<QueueId, (HashSet<ImageId>, ImageId)>,
+    /// Queues from here on were declared since.
+    pub(super) next_queue_id: QueueId,
+}
+
+impl Named {
+    fn has(&self, queue: QueueId, image: ImageId) -> bool {
+        let of_queue = self.images.get(&queue);
+        queue >= self.next_queue_id
+            || of_queue.is_some_and(|(images, next)| image >= *next || images.contains(&image))
+    }
+}
 /// How long after a failure sled and the snapshots are tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -62,7 +76,7 @@ pub(super) enum Task {
     Remove(Vec<u64>),
     /// Many pages wait to be written.
     Images,
-    /// Remove the pages that nobody names: a crash left them.
+    /// Remove the pages that nobody names, after the next checkpoint: a crash left them.
     Sweep(Named),
     /// What was to be synced is synced, or never will be.
     Look,
@@ -125,6 +139,8 @@ pub(super) struct Checkpointer {
     queues: HashMap<QueueId, QueueImage>,
     /// Pages to be removed once the checkpoint under way is durable.
     removed_images: Vec<(QueueId, ImageId)>,
+    /// Pages to be removed once a checkpoint is durable: all but these and those given out since.
+    strays: Option<Named>,
     changes: Vec<Change>,
     phase: Phase,
     wanted: Option<u64>,
@@ -155,6 +171,7 @@ impl Checkpointer {
             reader,
             queues: HashMap::new(),
             removed_images: Vec::new(),
+            strays: None,
             changes: Vec::new(),
             phase: Phase::Idle,
             wanted: None,
@@ -232,7 +249,7 @@ impl Checkpointer {
             Task::Checkpoint(position) => (self.wanted, self.retry_at) = (Some(position), None),
             Task::Remove(starts) => self.remove(&starts),
             Task::Look => {}
-            Task::Sweep(named) => self.sweep(&named),
+            Task::Sweep(named) => self.strays = Some(named),
             // They stay in memory until they can be written.
             Task::Images => {
                 if let Err(error) = self.flush_images() {
@@ -252,9 +269,7 @@ impl Checkpointer {
     }
 
     fn sweep(&self, named: &Named) {
-        let swept = self.images.sweep(|queue, image| {
-            named.get(&queue).is_some_and(|(images, next)| image >= *next || images.contains(&image))
-        });
+        let swept = self.images.sweep(|queue, image| named.has(queue, image));
         match swept {
             Ok(pages) => tracing::debug!(pages, "pages that a crash left were removed"),
             Err(error) => tracing::warn!(%error, "pages that a crash left could not be removed"),
@@ -353,6 +368,10 @@ impl Checkpointer {
         let ended = self.images.end(removed, written.is_ok());
         written.and(ended)?;
         self.queues.clear();
+        // The checkpoint before may have named what a crash left.
+        if let Some(named) = self.strays.take() {
+            self.sweep(&named);
+        }
         self.shared.checkpoints.fetch_add(1, Relaxed);
         self.shared.compactor_wake.notify_all();
         let free = {

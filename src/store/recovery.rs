@@ -25,6 +25,7 @@ use super::references::References;
 use super::replay::{Place, Replay, Replayed};
 use super::snapshot::{self, Snapshot};
 use super::{Drive, Error, Options, Recovered, RecoveredQueue, Report, Store, segment};
+use crate::definition::Definition;
 use crate::name::QueueId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub(super) fn open(
     let (sender, tasks) = mpsc::channel();
     if !report.clean {
         // Nobody but the checkpointer hears it, and it is not there yet: it cannot fail.
-        let _ = sender.send(Task::Sweep(named_images(&replayed.queues)));
+        let _ = sender.send(Task::Sweep(named_images(&replayed)));
     }
     let has_checkpoint = is_covered && mark.has_index;
     let is_checkpoint_due = !is_new && !has_checkpoint;
@@ -110,7 +111,7 @@ fn replay(
             *report = before;
             report.warnings.push(format!("the index of queues is rebuilt from the journal: {error}"));
             let mut contents = catalog.load()?;
-            contents.queues = Known::LiveSets(catalog.load_live()?);
+            contents.queues = Known::IndexLost(catalog.load_live()?);
             read_segments(setting, segments, catalog, Base { contents, definitions_from }, report)
         }
         result => result,
@@ -126,7 +127,7 @@ fn read_segments(
 ) -> Result<Replayed, Error> {
     let covered = match base.contents.queues {
         Known::Index(_) => base.contents.mark.position,
-        Known::LiveSets(_) => 0,
+        Known::LiveSets(_) | Known::IndexLost(_) => 0,
     };
     let place = Place {
         files: setting.environment.files.clone(),
@@ -171,13 +172,19 @@ fn count_references(
 /// What a record has beyond its body, about: only how sparse a file is depends on it.
 const MEAN_OVERHEAD_BYTES: u64 = 40;
 
-/// The images that queues name.
-fn named_images(queues: &BTreeMap<QueueId, RecoveredQueue>) -> Named {
-    let named = |queue: &RecoveredQueue| {
-        let images = queue.image.pages.iter().map(|page| page.image);
-        (images.collect::<HashSet<ImageId>>(), queue.image.next_image)
-    };
-    queues.iter().map(|(id, queue)| (*id, named(queue))).collect()
+/// The images that queues name, and will name.
+fn named_images(replayed: &Replayed) -> Named {
+    let mut images: HashMap<_, _> = HashMap::new();
+    for definition in &replayed.definitions {
+        if let Definition::Queue(_, _, queue) = definition {
+            images.insert(queue.id, (HashSet::new(), ImageId(0)));
+        }
+    }
+    for (id, queue) in &replayed.queues {
+        let of_queue = queue.image.pages.iter().map(|page| page.image).collect();
+        images.insert(*id, (of_queue, queue.image.next_image));
+    }
+    Named { images, next_queue_id: replayed.next_queue_id }
 }
 
 /// Starts the threads, if there are to be any.
@@ -240,6 +247,10 @@ fn open_catalog(
     };
     report.warnings.push(format!("sled was not usable ({reason}) and was rebuilt"));
     base.contents = catalog.load()?;
+    base.contents.queues = match base.contents.queues {
+        Known::LiveSets(live) => Known::IndexLost(live),
+        known => known,
+    };
     Ok((catalog, base))
 }
 

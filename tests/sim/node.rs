@@ -5,7 +5,7 @@
 use crate::disk::SimDisk;
 use crate::ledger::{Ledger, Moved, Place};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
 use warren::message::{Message, Properties};
@@ -42,8 +42,9 @@ impl Found {
 struct Held {
     state: State,
     is_changed: bool,
-    load: Option<Load>,
-    answer: Option<Command<'static>>,
+    /// Asked for, oldest first: more than one where the compactor read a page that was asked for.
+    loads: VecDeque<Load>,
+    answers: VecDeque<Command<'static>>,
     notes: Vec<(Position, Sequence)>,
     unacked: Vec<Sequence>,
     /// What was told to a `Get`.
@@ -130,7 +131,7 @@ impl Broker {
                         held.notes.push((store.append_progress(id, &progress), below));
                     }
                     Effect::PageSettled(page) => pages.push(*page),
-                    Effect::Load(load) => assert!(held.load.replace(load).is_none(), "one load at a time"),
+                    Effect::Load(load) => held.loads.push_back(load),
                     Effect::WriteImage(new) => store.write_image(id, new.image, &new.entries),
                     Effect::ForgetImage(image) => store.forget_images(id, &[image]),
                     Effect::Unstored { level, sequence, message } => {
@@ -236,6 +237,9 @@ impl Node {
     pub(crate) fn start(disk: &SimDisk, ledger: Ledger) -> (Self, Found) {
         let (store, mut recovered) =
             open_with(options(), disk.environment(), Drive::Manual).expect("the store opens");
+        if std::env::var_os("WARREN_SIM_SEED").is_some() {
+            eprintln!("{recovered:?}");
+        }
         let found = found(&store, &recovered);
         let broker = Arc::new(Broker::default());
         *broker.store.lock() = Some(store.clone());
@@ -243,7 +247,9 @@ impl Node {
         for definition in &recovered.definitions {
             if let Definition::Queue(_, _, queue) = definition {
                 let messages = recovered.queues.remove(&queue.id).unwrap_or_default();
-                broker.queues.lock().insert(queue.id, held(messages));
+                let mut held = held(messages);
+                broker.carry_out(queue.id, &mut held, false);
+                broker.queues.lock().insert(queue.id, held);
             }
         }
         let source: Weak<dyn Queues> = Arc::downgrade(&(Arc::clone(&broker) as Arc<dyn Queues>));
@@ -334,10 +340,10 @@ impl Node {
     /// What a queue waits for.
     pub(crate) fn show(&self, id: QueueId) -> String {
         let guard = self.broker.queues.lock();
-        let Held { state, load, answer, notes, .. } = &guard[&id];
+        let Held { state, loads, answers, notes, .. } = &guard[&id];
         let (ready, synced) = (state.ready_count(), self.store.synced());
         format!(
-            "{ready} ready; load {load:?}, answer {answer:?}, notes {notes:?}, synced {synced:?}, {state:?}"
+            "{ready} ready; loads {loads:?}, answers {answers:?}, notes {notes:?}, synced {synced:?}, {state:?}"
         )
     }
 
@@ -435,12 +441,12 @@ impl Node {
     /// Reads what a queue asked for; only what is written can be.
     pub(crate) fn read(&mut self, id: QueueId) {
         let mut guard = self.broker.queues.lock();
-        let Some(held) = guard.get_mut(&id).filter(|held| held.answer.is_none()) else { return };
-        held.answer = match held.load.take() {
+        let Some(held) = guard.get_mut(&id) else { return };
+        let answer = match held.loads.pop_front() {
             None => None,
             Some(load @ Load::Page { .. }) => Some(page_answer(&self.store, id, load)),
             Some(Load::Bodies(wanted)) if self.store.counters().bytes_pending > 0 => {
-                held.load = Some(Load::Bodies(wanted));
+                held.loads.push_front(Load::Bodies(wanted));
                 None
             }
             Some(Load::Bodies(wanted)) => {
@@ -453,13 +459,14 @@ impl Node {
                 Some(Command::Loaded(read))
             }
         };
+        held.answers.extend(answer);
     }
 
     /// Answers what was read, and what has become durable.
     pub(crate) fn answer(&mut self, id: QueueId) {
         let mut guard = self.broker.queues.lock();
         let Some(held) = guard.get_mut(&id) else { return };
-        if let Some(answer) = held.answer.take() {
+        if let Some(answer) = held.answers.pop_front() {
             self.broker.run(id, held, answer, false);
         }
         let synced = self.store.synced();
@@ -526,7 +533,9 @@ fn held(recovered: RecoveredQueue) -> Held {
     image.entries.extend(replayed.into_iter().map(|(entry, _)| entry));
     let mut state = State::recovered(Shape { bounds: BOUNDS, ..Shape::default() }, image);
     state.set_pressure(pressure());
-    Held { first_sequence: state.next_sequence(), state, is_changed: !is_stored, ..Held::default() }
+    let mut effects = Vec::new();
+    state.hand_on(&mut effects);
+    Held { first_sequence: state.next_sequence(), state, effects, is_changed: !is_stored, ..Held::default() }
 }
 
 fn entry(sequence: Sequence, place: Option<(Position, u32)>, message: &Arc<Message>) -> Entry {

@@ -156,7 +156,7 @@ struct Noted {
 }
 
 impl State {
-    /// A queue of that shape with what recovery found.
+    /// A queue of that shape with what recovery found. [`State::hand_on`] is to follow.
     pub fn recovered(shape: Shape, image: QueueImage) -> Self {
         let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
         let ready = Ready::new(shape.max_priority, image.next_image, shape.bounds);
@@ -293,6 +293,11 @@ impl State {
                 effects.push(Effect::Load(load));
             }
         }
+        self.hand_on(effects);
+    }
+
+    /// Hands on what is to be done with images: every command does, and whoever makes a queue of what recovery found.
+    pub fn hand_on(&mut self, effects: &mut Vec<Effect>) {
         let paging = &mut self.ready.paging;
         if !paging.is_empty() {
             effects.extend(paging.written.drain(..).map(Effect::WriteImage));
@@ -301,7 +306,10 @@ impl State {
     }
 
     fn noted(&mut self, below: Sequence, effects: &mut Vec<Effect>) {
-        self.noted.durable = self.noted.durable.max(below);
+        // What a checkpoint has forgotten since does not count.
+        if below == self.noted.asked {
+            self.noted.durable = below;
+        }
         self.dispatch(effects);
     }
 
@@ -554,7 +562,8 @@ impl State {
 
     /// What a checkpoint keeps. What it wants done with images comes with the effects.
     pub fn image(&mut self, effects: &mut Vec<Effect>) -> QueueImage {
-        if self.consumers.len() == 0 && !self.has_get_waiting {
+        let is_answered = self.noted.durable == self.noted.asked;
+        if self.consumers.len() == 0 && !self.has_get_waiting && is_answered {
             // Every delivery so far is written down. Whoever comes next has it noted anew.
             self.noted = Noted::default();
         }
