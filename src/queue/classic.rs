@@ -5,13 +5,14 @@
 
 mod effects;
 mod figures;
+mod kept;
 
 pub use figures::{Counters, Figures};
 
 use super::Services;
 use super::arguments::Settings;
-use super::pager;
-use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, Load, NEVER, Refusal, State};
+
+use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::definition;
 use crate::durability::{Durability, SafeAt};
@@ -19,9 +20,9 @@ use crate::event::Event;
 use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
 use crate::outbox::{Outbox, Wakes};
-use crate::store::index::{IndexEntry, PageSummary, QueueImage};
+use crate::store::index::{IndexEntry, PageSummary};
 use crate::store::record::{Origin, Range};
-use crate::store::{Appended, Record, RecoveredQueue, Settled};
+use crate::store::{Appended, RecoveredQueue, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -549,54 +550,6 @@ impl Queue {
     /// Its consumers, for people.
     pub fn subscriptions(&self) -> Vec<Subscription> {
         self.inner.lock().subscriptions.iter().flatten().cloned().collect()
-    }
-
-    /// What a checkpoint is to keep, if it changed since it was last asked.
-    pub fn take_image(&self) -> Option<QueueImage> {
-        let mut inner = self.inner.lock();
-        if inner.is_deleted || !std::mem::take(&mut inner.is_changed) {
-            return None;
-        }
-        let Inner { state, effects, .. } = &mut *inner;
-        let image = state.image(effects);
-        self.carry_out(&mut inner, &mut Wakes::default());
-        Some(image)
-    }
-
-    /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
-    pub fn records_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
-        loop {
-            let (entries, pages) = self.inner.lock().state.records_between(from, to);
-            let mut is_any = false;
-            for page in pages {
-                let Load::Page { level, page } = page else { continue };
-                match pager::read_page(&self.services.store, self.definition.id, level, &page) {
-                    Ok(command) => {
-                        is_any = true;
-                        self.answer(command, &mut Wakes::default());
-                    }
-                    Err(error) => tracing::warn!(queue = %self.name, %error, "a page cannot be read"),
-                }
-            }
-            if !is_any {
-                return entries;
-            }
-        }
-    }
-
-    /// A message's record moved in the journal. False if the message is gone or has another record.
-    pub fn relocate(&self, sequence: Sequence, from: Position, to: Record) -> bool {
-        let mut inner = self.inner.lock();
-        inner.is_changed = true;
-        !inner.is_deleted && inner.state.relocate(sequence, from, to)
-    }
-
-    /// Pages that were read for [`Queue::records_between`] may leave memory again.
-    pub fn tidy(&self) {
-        let mut inner = self.inner.lock();
-        if !inner.is_deleted {
-            self.run(&mut inner, Command::Evict { bytes: 0 }, &mut Wakes::default());
-        }
     }
 }
 

@@ -237,9 +237,6 @@ impl Node {
     pub(crate) fn start(disk: &SimDisk, ledger: Ledger) -> (Self, Found) {
         let (store, mut recovered) =
             open_with(options(), disk.environment(), Drive::Manual).expect("the store opens");
-        if std::env::var_os("WARREN_SIM_SEED").is_some() {
-            eprintln!("{recovered:?}");
-        }
         let found = found(&store, &recovered);
         let broker = Arc::new(Broker::default());
         *broker.store.lock() = Some(store.clone());

@@ -19,6 +19,7 @@ mod command;
 mod consumers;
 mod pages;
 mod ready;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use command::{Command, Effect, Read};
 pub use consumers::{ChannelCredit, Consumer, ConsumerKey};
 pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
+pub use settings::{Bounds, Pressure, Shape};
 
 use crate::name::{ConsumerId, Position, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage};
@@ -56,36 +58,6 @@ struct Unacked {
     holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>,
 }
 
-/// What a queue's arguments make of it, once and for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// The highest priority that counts; 0 = messages have none.
-    pub max_priority: u8,
-    /// Whether one consumer at a time is served.
-    pub single_active: bool,
-    /// How much it does at a time.
-    pub bounds: Bounds,
-}
-
-/// How many messages a queue treats together. A simulation has few messages, and so small bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// A page of the index that has so many takes no more at its end.
-    pub page_entries: u16,
-    /// A page that is not at an end of its level and has so many gets an image at a checkpoint.
-    pub imaged_entries_min: u16,
-    /// How many messages are asked for at a time.
-    pub load_entries_max: u16,
-    /// So many messages at a time are noted as about to be delivered, and again when half of them are.
-    pub noted_messages: u16,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { page_entries: 1024, imaged_entries_min: 256, load_entries_max: 4096, noted_messages: 8192 }
-    }
-}
-
 /// Why something is being read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Loading {
@@ -105,23 +77,6 @@ impl Loading {
             Load::Page { page, .. } => Self::Page { image: page.image, is_due },
             Load::Bodies(_) => Self::Bodies,
         }
-    }
-}
-
-/// How short memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pressure {
-    /// Whether messages that wait are to leave memory at once.
-    pub is_lean: bool,
-    /// But for so many bytes.
-    pub keep_bytes: u64,
-    /// How much is read ahead.
-    pub window: Window,
-}
-
-impl Default for Pressure {
-    fn default() -> Self {
-        Self { is_lean: false, keep_bytes: 0, window: Window { low_bytes: 1 << 20, high_bytes: 4 << 20 } }
     }
 }
 
@@ -257,17 +212,7 @@ impl State {
             Command::Expire => {}
             Command::Loaded(read) => self.loaded(read, effects),
             Command::PageLoaded { level, page, entries, is_rebuilt } => {
-                let asked = self.loading;
-                let is_due = asked == Loading::Page { image: page.image, is_due: true };
-                if is_due || asked == (Loading::Page { image: page.image, is_due: false }) {
-                    self.loading = Loading::Nothing;
-                }
-                self.ready.page_loaded(level, &page, entries, is_rebuilt);
-                self.expire(now, effects);
-                if is_due {
-                    self.ready.page_back(now, level, page.first);
-                }
-                self.dispatch(effects);
+                self.page_loaded(now, level, &page, entries, is_rebuilt, effects);
             }
             Command::Noted(sequence) => self.noted(sequence, effects),
             Command::NotedInVain => self.noted(self.noted.asked, effects),
@@ -303,6 +248,28 @@ impl State {
             effects.extend(paging.written.drain(..).map(Effect::WriteImage));
             effects.extend(paging.forgotten.drain(..).map(Effect::ForgetImage));
         }
+    }
+
+    fn page_loaded(
+        &mut self,
+        now: Millis,
+        level: u8,
+        page: &PageSummary,
+        entries: Vec<IndexEntry>,
+        is_rebuilt: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let asked = self.loading;
+        let is_due = asked == Loading::Page { image: page.image, is_due: true };
+        if is_due || asked == (Loading::Page { image: page.image, is_due: false }) {
+            self.loading = Loading::Nothing;
+        }
+        self.ready.page_loaded(level, page, entries, is_rebuilt);
+        self.expire(now, effects);
+        if is_due {
+            self.ready.page_back(now, level, page.first);
+        }
+        self.dispatch(effects);
     }
 
     fn noted(&mut self, below: Sequence, effects: &mut Vec<Effect>) {

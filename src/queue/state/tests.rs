@@ -44,6 +44,13 @@ fn consumer(id: u64, prefetch: u32) -> Consumer {
     }
 }
 
+/// Applies a command as it is.
+fn apply(state: &mut State, command: Command<'_>) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    state.apply(NOW, command, &mut effects);
+    effects
+}
+
 fn run(state: &mut State, command: Command<'_>) -> Vec<Effect> {
     run_at(state, NOW, command)
 }
@@ -61,11 +68,6 @@ fn run_at(state: &mut State, now: Millis, command: Command<'_>) -> Vec<Effect> {
 fn nothing_is_delivered_before_it_is_durable_that_it_may_be() {
     let mut state = filled(20_000);
     state.noted = Noted::default();
-    let apply = |state: &mut State, command: Command<'_>| {
-        let mut effects = Vec::new();
-        state.apply(NOW, command, &mut effects);
-        effects
-    };
     assert_eq!(
         apply(&mut state, Command::Get { acknowledges: true }),
         [Effect::Note(Sequence(8193)), Effect::GetLater]
@@ -84,6 +86,23 @@ fn nothing_is_delivered_before_it_is_durable_that_it_may_be() {
     // Asked for again in good time; what is not durable yet is waited for.
     assert_eq!(got, 8192);
     assert_eq!(state.image(&mut Vec::new()).deliverable_below, Sequence(8193 + 8192));
+}
+
+#[test]
+fn a_note_that_comes_after_a_checkpoint_forgot_it_does_not_count() {
+    let mut state = filled(20_000);
+    state.noted = Noted::default();
+    let note = Effect::Note(Sequence(8_193));
+    assert_eq!(apply(&mut state, Command::Subscribe(consumer(1, 1))).last(), Some(&note));
+    apply(&mut state, Command::Unsubscribe(ConsumerKey(0), ConsumerId(1)));
+    // It is asked for and not answered: the checkpoint keeps it.
+    assert_eq!(state.image(&mut Vec::new()).deliverable_below, Sequence(8_193));
+    apply(&mut state, Command::Noted(Sequence(8_193)));
+    assert_eq!(state.image(&mut Vec::new()).deliverable_below, Sequence(0), "every delivery is written down");
+    // As when the disk took nothing, and the answer comes after all.
+    apply(&mut state, Command::Noted(Sequence(8_193)));
+    let effects = apply(&mut state, Command::Subscribe(consumer(2, 1)));
+    assert!(delivered(&effects).is_empty() && effects.contains(&note), "{effects:?}");
 }
 
 fn filled(count: u64) -> State {

@@ -1,0 +1,59 @@
+//! What the store asks of a queue: what a checkpoint keeps, and where its records stand.
+
+use super::{Inner, Queue};
+use crate::name::{Position, Sequence};
+use crate::outbox::Wakes;
+use crate::queue::pager;
+use crate::queue::state::{Command, Load};
+use crate::store::Record;
+use crate::store::index::{IndexEntry, QueueImage};
+
+impl Queue {
+    /// What a checkpoint is to keep, if it changed since it was last asked.
+    pub fn take_image(&self) -> Option<QueueImage> {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted || !std::mem::take(&mut inner.is_changed) {
+            return None;
+        }
+        let Inner { state, effects, .. } = &mut *inner;
+        let image = state.image(effects);
+        self.carry_out(&mut inner, &mut Wakes::default());
+        Some(image)
+    }
+
+    /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
+    pub fn records_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
+        loop {
+            let (entries, pages) = self.inner.lock().state.records_between(from, to);
+            let mut is_any = false;
+            for page in pages {
+                let Load::Page { level, page } = page else { continue };
+                match pager::read_page(&self.services.store, self.definition.id, level, &page) {
+                    Ok(command) => {
+                        is_any = true;
+                        self.answer(command, &mut Wakes::default());
+                    }
+                    Err(error) => tracing::warn!(queue = %self.name, %error, "a page cannot be read"),
+                }
+            }
+            if !is_any {
+                return entries;
+            }
+        }
+    }
+
+    /// A message's record moved in the journal. False if the message is gone or has another record.
+    pub fn relocate(&self, sequence: Sequence, from: Position, to: Record) -> bool {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        !inner.is_deleted && inner.state.relocate(sequence, from, to)
+    }
+
+    /// Pages that were read for [`Queue::records_between`] may leave memory again.
+    pub fn tidy(&self) {
+        let mut inner = self.inner.lock();
+        if !inner.is_deleted {
+            self.run(&mut inner, Command::Evict { bytes: 0 }, &mut Wakes::default());
+        }
+    }
+}
