@@ -223,7 +223,8 @@ impl Worker {
         for page in pages {
             match read_entries(&self.store, queue, page) {
                 Ok((entries, _)) => {
-                    let records: Vec<_> = entries.iter().map(|e| (e.position, e.record_bytes)).collect();
+                    let held = entries.iter().filter(|entry| page.holds(entry));
+                    let records: Vec<_> = held.map(|e| (e.position, e.record_bytes)).collect();
                     self.store.release(&records);
                 }
                 // Its records stay counted until the next start.

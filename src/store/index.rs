@@ -110,6 +110,12 @@ impl PageSummary {
         }
     }
 
+    /// Whether an entry of its image is in it: the transient ones of an earlier run are not, and the summary that was
+    /// kept for the next run does not count them.
+    pub fn holds(&self, entry: &IndexEntry) -> bool {
+        entry.is_durable || self.counts.all > self.counts.durable
+    }
+
     /// Whether the sequence lies between the page's first and last.
     pub fn spans(&self, sequence: Sequence) -> bool {
         self.first <= sequence && sequence <= self.last
@@ -422,6 +428,27 @@ mod tests {
             decode_page(QueueId(1), ImageId(1), &sealed);
             prop_assert_eq!(decode_page(QueueId(1), ImageId(1), &bytes).filter(|entries| !entries.is_empty()), None);
         }
+    }
+
+    #[test]
+    fn a_page_of_an_earlier_run_holds_no_transient_messages() {
+        let entry = |sequence, is_durable| IndexEntry {
+            sequence: Sequence(sequence),
+            position: Position(99 + sequence),
+            expires_at: NEVER,
+            body_bytes: 1,
+            record_bytes: 30,
+            returns: 0,
+            priority: 0,
+            is_delivered: false,
+            is_durable,
+        };
+        let entries = [entry(1, true), entry(2, false)];
+        let page = PageSummary::of(ImageId(1), 0, &entries);
+        assert!(entries.iter().all(|entry| page.holds(entry)));
+        let image = QueueImage { pages: vec![page], ..QueueImage::default() };
+        let image = QueueImage::decode(QueueId(1), &image.encode(QueueId(1))).unwrap();
+        assert_eq!(entries.map(|entry| image.pages[0].holds(&entry)), [true, false]);
     }
 
     #[test]
