@@ -27,7 +27,7 @@ use crate::auth;
 use crate::auth::users::Users;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
 use crate::queue::{AllQueues, Deadlines, Queue, Services};
-use crate::store::index::{IndexEntry, QueueImage};
+use crate::store::index::{IndexEntry, QueueImage, Relocated};
 use crate::store::{Queues, Record, Store};
 use crate::time::Millis;
 use dashmap::DashMap;
@@ -170,8 +170,9 @@ impl Queues for Broker {
         }
     }
 
-    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
-        self.queue(queue).is_some_and(|queue| queue.relocate(sequence, from, to))
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated {
+        let queue = self.queue(queue);
+        queue.map_or(Relocated::Refused, |queue| queue.relocate(sequence, from, to))
     }
 
     fn tidy(&self, queue: QueueId) {

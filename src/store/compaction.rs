@@ -6,13 +6,14 @@
 //!
 //! 1. Read the message. No lock is held.
 //! 2. Hold checkpoints. Append the record, marked as moved; it refers to every queue that still has the message.
-//! 3. Tell each queue. One that has settled the message meanwhile refuses: then its reference to the new record is given
-//!    back, and the settle is written down again, behind the new record.
+//! 3. Tell each queue. Where the message was settled meanwhile the reference to the new record is given back, and the
+//!    settle is written down again, behind the new record. Where its page has left memory meanwhile, or the queue is being
+//!    deleted, the reference is given back and nothing is written down: a later slice tries again.
 //! 4. The file goes when nothing refers to it any more and what was moved is durable; see `Shared::remove`.
 //!
 //! It moves at a bounded rate, and not at all while the disk refuses writes or somebody still has to wait for it.
 
-use super::index::IndexEntry;
+use super::index::{IndexEntry, Relocated};
 use super::journal::{Phase, Shared};
 use super::reader::Reader;
 use super::record::{Origin, Progress, Settled};
@@ -132,17 +133,21 @@ fn move_one(log: &Shared, queues: &dyn Queues, from: Position, holders: &Holders
     let origin = Origin { is_moved: true, is_transient, is_delivered: false };
     let to = log.append_publish(message, &targets, origin);
     for (queue, entry) in holders {
-        if queues.relocate(*queue, entry.sequence, from, (to.position, to.record_bytes)) {
-            log.release(&[(from, entry.record_bytes)]);
-        } else {
-            // Settled meanwhile, perhaps before the new record: without an index the record would bring it back.
-            let settled = [Settled {
-                sequence: entry.sequence,
-                position: to.position,
-                record_bytes: to.record_bytes,
-                is_durable: entry.is_durable,
-            }];
-            log.append_progress(*queue, &Progress { settled: &settled, ..Progress::default() });
+        let record = (to.position, to.record_bytes);
+        match queues.relocate(*queue, entry.sequence, from, record) {
+            Relocated::Moved => log.release(&[(from, entry.record_bytes)]),
+            // The message may be alive: a settle would lose it at the next start.
+            Relocated::Refused => log.release(&[record]),
+            // Perhaps before the new record: without an index that would bring it back.
+            Relocated::Settled => {
+                let settled = [Settled {
+                    sequence: entry.sequence,
+                    position: to.position,
+                    record_bytes: to.record_bytes,
+                    is_durable: entry.is_durable,
+                }];
+                log.append_progress(*queue, &Progress { settled: &settled, ..Progress::default() });
+            }
         }
     }
 }

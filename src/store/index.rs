@@ -50,6 +50,18 @@ pub struct IndexEntry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageId(pub u64);
 
+/// What a queue says to a new record of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relocated {
+    /// The message stands there now.
+    Moved,
+    /// The message was settled meanwhile.
+    Settled,
+    /// The message keeps the record that it has: its page left memory meanwhile, or the queue is being deleted. The new
+    /// record is not needed, and nothing may be written down about the message.
+    Refused,
+}
+
 /// What stays in memory of a page whose entries are in its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageSummary {

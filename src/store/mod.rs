@@ -59,7 +59,7 @@ use crate::durability::{Durability, SafeAt};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};
-use index::{ImageId, IndexEntry, PageSummary, QueueImage};
+use index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
 use parking_lot::{Mutex, RwLockReadGuard};
 use record::{Origin, Progress};
 use std::collections::BTreeMap;
@@ -257,8 +257,8 @@ pub trait Queues: Send + Sync {
     /// Called without a lock, from a thread that may wait.
     fn visit_between(&self, from: Position, to: Position, visit: &mut dyn FnMut(QueueId, IndexEntry));
 
-    /// A record moved. False if the message is gone or has another record: the new one is not needed for it.
-    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool;
+    /// A record moved. Unless the answer is [`Relocated::Moved`] the new one is not needed for this queue.
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated;
 
     /// What was read for [`Queues::visit_between`] may leave memory again.
     fn tidy(&self, queue: QueueId);

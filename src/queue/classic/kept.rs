@@ -6,7 +6,7 @@ use crate::outbox::Wakes;
 use crate::queue::pager;
 use crate::queue::state::{Command, Load};
 use crate::store::Record;
-use crate::store::index::{IndexEntry, QueueImage};
+use crate::store::index::{IndexEntry, QueueImage, Relocated};
 
 impl Queue {
     /// What a checkpoint is to keep, if it changed since it was last asked.
@@ -42,11 +42,14 @@ impl Queue {
         }
     }
 
-    /// A message's record moved in the journal. False if the message is gone or has another record.
-    pub fn relocate(&self, sequence: Sequence, from: Position, to: Record) -> bool {
+    /// A message's record moved in the journal.
+    pub fn relocate(&self, sequence: Sequence, from: Position, to: Record) -> Relocated {
         let mut inner = self.inner.lock();
+        if inner.is_deleted {
+            return Relocated::Refused;
+        }
         inner.is_changed = true;
-        !inner.is_deleted && inner.state.relocate(sequence, from, to)
+        inner.state.relocate(sequence, from, to)
     }
 
     /// Pages that were read for [`Queue::records_between`] may leave memory again.

@@ -30,7 +30,7 @@ pub use ready::{Entry, NEVER, NewImage};
 pub use settings::{Bounds, Pressure, Shape};
 
 use crate::name::{ConsumerId, Position, Sequence};
-use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage};
+use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
 use crate::time::Millis;
 use consumers::Consumers;
 use foldhash::HashMap;
@@ -546,15 +546,14 @@ impl State {
         image
     }
 
-    /// A message's record moved in the journal. False if the message is gone, has another record, or is in a cold page.
-    /// `to` is the new record's position and length.
-    pub fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> bool {
-        match self.unacked.get_mut(&sequence).filter(|unacked| unacked.entry.index.position == from) {
-            Some(unacked) => {
-                let index = &mut unacked.entry.index;
+    /// A message's record moved in the journal. `to` is the new record's position and length.
+    pub fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> Relocated {
+        match self.unacked.get_mut(&sequence).map(|unacked| &mut unacked.entry.index) {
+            Some(index) if index.position == from => {
                 (index.position, index.record_bytes) = to;
-                true
+                Relocated::Moved
             }
+            Some(_) => Relocated::Refused,
             None => self.ready.relocate(sequence, from, to),
         }
     }

@@ -283,6 +283,13 @@ impl Level {
         self.pages.get(at).filter(|page| page.first <= sequence).map(|_| at)
     }
 
+    /// Whether the message may be in a cold page.
+    pub(super) fn may_be_cold(&self, sequence: Sequence) -> bool {
+        let page = self.page_of(sequence).map(|at| &self.pages[at]).filter(|page| page.is_cold);
+        let summary = page.and_then(|page| page.image.as_deref());
+        summary.is_some_and(|page| page.live.contains(sequence) || page.counts.all > page.counts.durable)
+    }
+
     pub(super) fn entry_mut(&mut self, sequence: Sequence) -> Option<(&mut Page, usize)> {
         let at = self.page_of(sequence)?;
         let page = &mut self.pages[at];

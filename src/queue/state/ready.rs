@@ -7,7 +7,7 @@ use super::Bounds;
 use super::pages::{Level, Load, Page, Window};
 use crate::message::Message;
 use crate::name::{Position, Sequence};
-use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage};
+use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
 use crate::time::Millis;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -409,20 +409,24 @@ impl Ready {
         }
     }
 
-    /// A record moved. False if the message is not here, or its page is cold.
-    pub(super) fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> bool {
+    /// A record moved.
+    pub(super) fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> Relocated {
+        // Of a message in a cold page nobody can say whether it is there, but for the durable ones.
+        let may_be_cold = self.levels.iter().any(|level| level.may_be_cold(sequence));
         let Self { levels, paging, .. } = self;
         let mut found = levels.iter_mut().filter_map(|level| level.entry_mut(sequence));
-        let Some((page, at)) = found.next() else { return false };
+        let Some((page, at)) = found.next() else {
+            return if may_be_cold { Relocated::Refused } else { Relocated::Settled };
+        };
         if page.entries[at].index.position != from {
-            return false;
+            return Relocated::Refused;
         }
         if !page.is_cold {
             page.touch(&mut paging.forgotten);
         }
         let index = &mut page.entries[at].index;
         (index.position, index.record_bytes) = to;
-        true
+        Relocated::Moved
     }
 
     /// Gives back memory that is held for what may come.

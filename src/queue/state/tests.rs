@@ -792,11 +792,12 @@ fn a_record_that_moved_is_read_where_it_is_now() {
     let mut paged = deep(10);
     paged.run(NOW, Command::Get { acknowledges: false });
     let Some(Load::Bodies(wanted)) = paged.load.take() else { panic!("bodies are wanted") };
-    assert!(paged.state.relocate(Sequence(1), Position(10), (Position(999), 11)));
-    assert!(
-        !paged.state.relocate(Sequence(1), Position(10), (Position(998), 11)),
-        "it is not there any more"
-    );
+    let relocate = |paged: &mut Paged, sequence: u64, to: u64| {
+        paged.state.relocate(Sequence(sequence), Position(10), (Position(to), 11))
+    };
+    assert_eq!(relocate(&mut paged, 1, 999), Relocated::Moved);
+    assert_eq!(relocate(&mut paged, 1, 998), Relocated::Refused, "it is not there any more");
+    assert_eq!(relocate(&mut paged, 11, 998), Relocated::Settled);
     let lost = wanted.into_iter().map(|wanted| (wanted, Read::Lost)).take(1).collect();
     assert_eq!(paged.run(NOW, Command::Loaded(lost)), []);
     let Some(Load::Bodies(wanted)) = paged.load.take() else { panic!("it is asked for again") };
@@ -825,6 +826,13 @@ fn a_message_that_did_not_come_is_asked_for_again_however_short_the_queue() {
     paged.run(NOW, Command::Loaded(Vec::new()));
     let effects = paged.answer(NOW);
     assert_eq!(delivered(&effects).len(), 10);
+}
+
+#[test]
+fn a_message_whose_page_left_memory_keeps_its_record_and_does_not_count_as_settled() {
+    let mut paged = deep(10_000);
+    let relocated = paged.state.relocate(Sequence(5_000), Position(50_000), (Position(200_000), 10));
+    assert_eq!(relocated, Relocated::Refused);
 }
 
 #[test]

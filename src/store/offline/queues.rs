@@ -1,6 +1,6 @@
 //! The queues of a stopped broker, as the store asks for them: what was recovered, less nothing, with what is imported.
 
-use super::super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use super::super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage, Relocated};
 use super::super::{Queues, Record, Recovered, RecoveredQueue, Store};
 use crate::arguments;
 use crate::definition;
@@ -176,15 +176,15 @@ impl Queues for Shelf {
         }
     }
 
-    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated {
         let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(&queue) else { return false };
+        let Some(queue) = queues.get_mut(&queue) else { return Relocated::Refused };
         let Some(entry) = queue.entry_mut(sequence).filter(|entry| entry.position == from) else {
-            return false;
+            return Relocated::Refused;
         };
         (entry.position, entry.record_bytes) = to;
         queue.is_changed = true;
-        true
+        Relocated::Moved
     }
 
     fn tidy(&self, queue: QueueId) {

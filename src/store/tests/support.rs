@@ -1,7 +1,7 @@
 //! A small broker: queues that know what is alive, and make the calls of the store as the real one must.
 
 use super::super::files::Disk;
-use super::super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use super::super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage, Relocated};
 use super::super::record::{Origin, Progress, Settled};
 use super::super::{Appended, Options, Queues, Record, Recovered, Store, segment};
 use crate::definition::{Change, Definition, Key, Queue};
@@ -116,12 +116,12 @@ impl Queues for Model {
         }
     }
 
-    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated {
         let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(&queue) else { return false };
+        let Some(queue) = queues.get_mut(&queue) else { return Relocated::Settled };
         let Some((position, _)) = queue.held.get_mut(&sequence).filter(|(position, _)| *position == from)
         else {
-            return false;
+            return Relocated::Settled;
         };
         *position = to.0;
         queue.sizes.insert(to.0, to.1);
@@ -130,7 +130,7 @@ impl Queues for Model {
         if let Some(page) = page {
             queue.stale.push(queue.pages.remove(page).image);
         }
-        true
+        Relocated::Moved
     }
 
     fn tidy(&self, _queue: QueueId) {}
