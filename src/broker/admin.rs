@@ -102,8 +102,9 @@ impl Broker {
         let _ = self.users.apply(&Change::Delete(Key::Vhost(name.clone())));
         for queue in queues {
             let always = |_: &_| Ok::<(), std::convert::Infallible>(());
-            let Ok((_, subscriptions)) = queue.delete(always, wakes);
-            self.forget_queue(&queue, subscriptions.iter().map(|subscription| subscription.id));
+            let Ok(deleted) = queue.delete(always, wakes);
+            self.forget_queue(&queue, deleted.subscriptions.iter().map(|subscription| subscription.id));
+            queue.give_back(deleted);
         }
         self.connections
             .close_where(|connection| connection.vhost == *name, &format!("vhost '{name}' is deleted"));

@@ -312,12 +312,15 @@ impl Broker {
         if !topology.queue(queue.name.as_str()).is_some_and(is_there) {
             return Ok(Durable::at_once(None));
         }
-        let (figures, subscriptions) = queue.delete(condition, wakes)?;
+        let deleted = queue.delete(condition, wakes)?;
         let steps = change::plan_queue_deletion(&topology, &queue.name);
         let at = change::make(&vhost, &mut topology, &self.store, steps);
         drop(topology);
-        self.forget_queue(queue, subscriptions.iter().map(|subscription| subscription.id));
-        Ok(Durable::new(Some(figures.ready), at))
+        self.forget_queue(queue, deleted.subscriptions.iter().map(|subscription| subscription.id));
+        let ready = deleted.figures.ready;
+        // Behind the change: should a crash undo the deletion, the messages must be there, too.
+        queue.give_back(deleted);
+        Ok(Durable::new(Some(ready), at))
     }
 
     /// Takes a deleted queue out of the node-wide tables.

@@ -22,7 +22,7 @@ use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Seque
 use crate::outbox::{Outbox, Wakes};
 use crate::store::index::{IndexEntry, PageSummary};
 use crate::store::record::{Origin, Range};
-use crate::store::{Appended, RecoveredQueue, Settled};
+use crate::store::{Appended, Record, RecoveredQueue, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -117,6 +117,18 @@ impl Default for Inner {
             woken_at: NEVER,
         }
     }
+}
+
+/// What a deleted queue leaves.
+#[derive(Debug)]
+#[must_use]
+pub struct Deleted {
+    /// What it held.
+    pub figures: Figures,
+    /// Its consumers.
+    pub subscriptions: Vec<Subscription>,
+    records: Vec<Record>,
+    pages: Vec<PageSummary>,
 }
 
 /// What carrying out a command's effects left to do.
@@ -492,8 +504,8 @@ impl Queue {
         count
     }
 
-    /// Deletes the queue if `condition` holds for what it holds; the topology forgets it. Tells its consumers and
-    /// returns what it held.
+    /// Deletes the queue if `condition` holds for what it holds; the topology forgets it. Tells its consumers.
+    /// [`Queue::give_back`] must follow, once the deletion stands in the journal: a file must not go before.
     ///
     /// # Errors
     /// Whatever `condition` says.
@@ -501,7 +513,7 @@ impl Queue {
         &self,
         condition: impl FnOnce(&Figures) -> Result<(), E>,
         wakes: &mut Wakes,
-    ) -> Result<(Figures, Vec<Subscription>), E> {
+    ) -> Result<Deleted, E> {
         let mut inner = self.inner.lock();
         let figures = Self::figures_of(&inner);
         condition(&figures)?;
@@ -520,12 +532,16 @@ impl Queue {
         let (entries, pages) = state.take_all();
         let stored = entries.iter().filter(|entry| entry.position.is_some());
         let records: Vec<_> = stored.map(|entry| (entry.position, entry.record_bytes)).collect();
-        self.services.store.release(&records);
-        if !pages.is_empty() {
-            self.services.pager.release(self.definition.id, pages);
-        }
         self.loaded.notify_waiters();
-        Ok((figures, subscriptions))
+        Ok(Deleted { figures, subscriptions, records, pages })
+    }
+
+    /// Gives back the records of a queue that is deleted.
+    pub fn give_back(&self, deleted: Deleted) {
+        self.services.store.release(&deleted.records);
+        if !deleted.pages.is_empty() {
+            self.services.pager.release(self.definition.id, deleted.pages);
+        }
     }
 
     /// What it holds now.
