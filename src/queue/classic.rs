@@ -192,7 +192,7 @@ impl Inner {
     fn now_for(&self, command: &Command<'_>) -> Millis {
         let expires = |entry: &Entry| entry.index.expires_at != NEVER;
         let is_asked = match command {
-            Command::Enqueue(entry) => expires(entry),
+            Command::Enqueue(entry) | Command::EnqueueNoted(entry) => expires(entry),
             Command::Requeue(_) | Command::Expire | Command::PageLoaded { .. } => true,
             _ => false,
         };
@@ -355,7 +355,9 @@ impl Queue {
         let entry = Entry { index, message: Some(Arc::clone(message)) };
         inner.counters.published += 1;
         inner.is_changed = true;
-        self.run(inner, Command::Enqueue(entry), wakes);
+        let is_noted = inner.noted == Some(sequence);
+        let command = if is_noted { Command::EnqueueNoted(entry) } else { Command::Enqueue(entry) };
+        self.run(inner, command, wakes);
     }
 
     /// Adds a consumer.

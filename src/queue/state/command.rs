@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub enum Command<'a> {
     /// Put a message at the place it reserved.
     Enqueue(Entry),
+    /// The same, where the message's own record says already that it may have been delivered.
+    EnqueueNoted(Entry),
     /// Give up a reserved place: the message goes elsewhere or nowhere.
     Release(Sequence),
     /// Add a consumer.

@@ -164,14 +164,8 @@ impl State {
     pub fn apply(&mut self, now: Millis, command: Command<'_>, effects: &mut Vec<Effect>) {
         self.expire(now, effects);
         match command {
-            Command::Enqueue(entry) => {
-                if !self.reserved.is_empty() {
-                    self.reserved.remove(&entry.index.sequence);
-                }
-                self.enqueue(entry, effects);
-                // A message that lives no time at all is delivered at once or never.
-                self.expire(now, effects);
-            }
+            Command::Enqueue(entry) => self.arrive(now, entry, false, effects),
+            Command::EnqueueNoted(entry) => self.arrive(now, entry, true, effects),
             Command::Release(sequence) => {
                 self.reserved.remove(&sequence);
             }
@@ -354,10 +348,20 @@ impl State {
         if has_exclusive || is_taken { Err(Refusal::ExclusiveUse) } else { Ok(()) }
     }
 
-    fn enqueue(&mut self, mut entry: Entry, effects: &mut Vec<Effect>) {
+    fn arrive(&mut self, now: Millis, entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
+        if !self.reserved.is_empty() {
+            self.reserved.remove(&entry.index.sequence);
+        }
+        self.enqueue(entry, is_noted, effects);
+        // A message that lives no time at all is delivered at once or never.
+        self.expire(now, effects);
+    }
+
+    fn enqueue(&mut self, mut entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
         // The common case of a queue that keeps up: nothing waits, so the message goes straight through.
-        if self.ready.is_empty()
+        if self.would_deliver()
             && entry.message.is_some()
+            && (is_noted || self.may_deliver(entry.index, effects))
             && let Some((key, consumer)) = self.consumers.take_next()
         {
             let holder =

@@ -105,6 +105,33 @@ fn a_note_that_comes_after_a_checkpoint_forgot_it_does_not_count() {
     assert!(delivered(&effects).is_empty() && effects.contains(&note), "{effects:?}");
 }
 
+#[test]
+fn a_message_that_reached_several_queues_is_not_delivered_before_that_is_noted() {
+    let mut state = filled(0);
+    run(&mut state, Command::Subscribe(consumer(1, 0)));
+    state.noted = Noted::default();
+    let mut effects = Vec::new();
+    let sequence = state.take_sequence();
+    state.apply(NOW, Command::Enqueue(entry(sequence.0)), &mut effects);
+    assert_eq!(effects, [Effect::Note(Sequence(8193))]);
+    effects.clear();
+    state.apply(NOW, Command::Noted(Sequence(8193)), &mut effects);
+    assert_eq!(delivered(&effects), [(0, 1, false)]);
+    // Where the record itself says it there is nothing to wait for.
+    let mut state = filled(0);
+    run(&mut state, Command::Subscribe(consumer(1, 0)));
+    state.noted = Noted::default();
+    let sequence = state.take_sequence();
+    assert_eq!(
+        delivered(&{
+            let mut effects = Vec::new();
+            state.apply(NOW, Command::EnqueueNoted(entry(sequence.0)), &mut effects);
+            effects
+        }),
+        [(0, 1, false)]
+    );
+}
+
 fn filled(count: u64) -> State {
     let mut state = State::recovered(Shape::default(), QueueImage::default());
     for _ in 0..count {
