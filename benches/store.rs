@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
 use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
-use warren::store::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use warren::store::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage, Relocated};
 use warren::store::record::{Origin, Progress};
 use warren::store::{self, Drive, Environment, Queues, Record, Recovered, Settled, Step, Store, SyncWaiter};
 use warren::time::now;
@@ -279,8 +279,8 @@ impl Queues for Held {
 
     fn visit_between(&self, _from: Position, _to: Position, _visit: &mut dyn FnMut(QueueId, IndexEntry)) {}
 
-    fn relocate(&self, _queue: QueueId, _sequence: Sequence, _from: Position, _to: Record) -> bool {
-        false
+    fn relocate(&self, _queue: QueueId, _sequence: Sequence, _from: Position, _to: Record) -> Relocated {
+        Relocated::Refused
     }
 
     fn tidy(&self, _queue: QueueId) {}
@@ -420,11 +420,11 @@ impl Queues for Movable {
         entries.for_each(|entry| visit(QUEUE, *entry));
     }
 
-    fn relocate(&self, _queue: QueueId, sequence: Sequence, _from: Position, to: Record) -> bool {
+    fn relocate(&self, _queue: QueueId, sequence: Sequence, _from: Position, to: Record) -> Relocated {
         let mut entries = self.0.lock();
-        let Some(entry) = entries.get_mut(&sequence) else { return false };
+        let Some(entry) = entries.get_mut(&sequence) else { return Relocated::Settled };
         (entry.position, entry.record_bytes) = to;
-        true
+        Relocated::Moved
     }
 
     fn tidy(&self, _queue: QueueId) {}

@@ -15,7 +15,7 @@ mod run;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-const SEEDS: std::ops::Range<u64> = 0..3_000;
+const SEEDS: std::ops::Range<u64> = 0..2_000;
 
 /// From `WARREN_SIM_SEEDS`, as `1000..2000`.
 fn seeds() -> std::ops::Range<u64> {

@@ -11,7 +11,7 @@ use warren::definition::{Change, Definition, Queue};
 use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
 use warren::queue::state::{Bounds, Command, Effect, Entry, Load, Pressure, Read, Shape, State, Window};
-use warren::store::index::{IndexEntry, NEVER, PageSummary, QueueImage};
+use warren::store::index::{IndexEntry, NEVER, PageSummary, QueueImage, Relocated};
 use warren::store::record::{Origin, Progress, Range};
 use warren::store::{
     Drive, Options, Queues, Record, Recovered, RecoveredQueue, Settled, Step, Store, open_with,
@@ -50,8 +50,6 @@ struct Held {
     /// What was told to a `Get`.
     got: Option<(Sequence, bool, Arc<Message>)>,
     effects: Vec<Effect>,
-    /// Pages of an earlier run: transient messages in them are gone.
-    first_sequence: Sequence,
 }
 
 /// The queues, as the store asks them.
@@ -173,7 +171,7 @@ impl Broker {
         }
         for page in pages {
             let entries = store.read_image(id, page.image).expect("a page that is named can be read");
-            let is_here = |entry: &&IndexEntry| entry.is_durable || entry.sequence >= held.first_sequence;
+            let is_here = |entry: &&IndexEntry| page.holds(entry);
             let records: Vec<Record> =
                 entries.iter().filter(is_here).map(|entry| (entry.position, entry.record_bytes)).collect();
             store.release(&records);
@@ -211,9 +209,9 @@ impl Queues for Broker {
         }
     }
 
-    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> bool {
+    fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated {
         let mut queues = self.queues.lock();
-        let Some(held) = queues.get_mut(&queue) else { return false };
+        let Some(held) = queues.get_mut(&queue) else { return Relocated::Refused };
         held.is_changed = true;
         held.state.relocate(sequence, from, to)
     }
@@ -281,11 +279,10 @@ impl Node {
         let at = self.store.append_changes(&[Change::Delete(definition(id).key())]);
         self.ledger(|ledger| ledger.deleted(id, at));
         let Some(mut held) = self.broker.queues.lock().remove(&id) else { return };
-        let first_sequence = held.first_sequence;
         let (mut entries, pages) = held.state.take_all();
         for page in pages {
             let of_page = self.store.read_image(id, page.image).expect("a page that is named can be read");
-            entries.extend(of_page.into_iter().filter(|e| e.is_durable || e.sequence >= first_sequence));
+            entries.extend(of_page.into_iter().filter(|entry| page.holds(entry)));
             self.store.forget_images(id, &[page.image]);
         }
         let stored = entries.iter().filter(|entry| entry.position.is_some());
@@ -501,7 +498,7 @@ impl Node {
                 let Load::Page { page, .. } = load else { continue };
                 let of_page =
                     self.store.read_image(*id, page.image).expect("a page that is named can be read");
-                let is_here = |entry: &IndexEntry| entry.is_durable || entry.sequence >= held.first_sequence;
+                let is_here = |entry: &IndexEntry| page.holds(entry);
                 let of_page: Vec<IndexEntry> = of_page.into_iter().filter(is_here).collect();
                 assert_eq!(of_page.len(), page.counts.all as usize, "{id}: a page and its summary {page:?}");
                 entries.extend(of_page);
@@ -532,7 +529,7 @@ fn held(recovered: RecoveredQueue) -> Held {
     state.set_pressure(pressure());
     let mut effects = Vec::new();
     state.hand_on(&mut effects);
-    Held { first_sequence: state.next_sequence(), state, effects, is_changed: !is_stored, ..Held::default() }
+    Held { state, effects, is_changed: !is_stored, ..Held::default() }
 }
 
 fn entry(sequence: Sequence, place: Option<(Position, u32)>, message: &Arc<Message>) -> Entry {

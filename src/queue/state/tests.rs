@@ -434,7 +434,7 @@ impl Paged {
     fn relocate(&mut self, sequence: Sequence) {
         let from = self.position(sequence);
         let to = Position(from.0 + 1_000_000_000 + 10 * (sequence.0 % 2));
-        if self.state.relocate(sequence, from, (to, 10)) {
+        if self.state.relocate(sequence, from, (to, 10)) == Relocated::Moved {
             self.moved.insert(sequence, to);
         }
     }
