@@ -47,7 +47,7 @@ pub(super) fn open(
     let segments = segment::list(files, &journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
     let (mut catalog, base) = open_catalog(&setting, &segments, &mut report)?;
     let (mark, known) = (base.contents.mark, base.contents.queues.ids());
-    let replayed = replay(&setting, &segments, &mut catalog, base, &mut report)?;
+    let (replayed, had_index) = replay(&setting, &segments, &mut catalog, base, &mut report)?;
     catalog.apply(&replayed.changes)?;
     catalog.remove_strangers(known.into_iter())?;
     if replayed.end < mark.position {
@@ -60,7 +60,13 @@ pub(super) fn open(
     let is_covered = mark.position == current.next;
     let is_new = segments.is_empty() && mark.position == 0;
     report.clean = is_covered || is_new;
-    let mut references = References::new(&current.starts, mark.position);
+    // Without an index the files also say who was delivered what, until the next checkpoint does.
+    let covered = if had_index { mark.position } else { 0 };
+    let mut references = References::new(&current.starts, covered);
+    if !report.clean {
+        // A process that was killed may have left the checkpoint in the page cache only, and files go on its word.
+        catalog.metadata.sync()?;
+    }
     count_references(&mut references, &replayed.queues, &*catalog.metadata)?;
     for start in references.take_free() {
         let path = segment::path(&journal_dir, start);
@@ -72,7 +78,7 @@ pub(super) fn open(
         // Nobody but the checkpointer hears it, and it is not there yet: it cannot fail.
         let _ = sender.send(Task::Sweep(named_images(&replayed)));
     }
-    let has_checkpoint = is_covered && mark.has_index;
+    let has_checkpoint = is_covered && had_index;
     let is_checkpoint_due = !is_new && !has_checkpoint;
     let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender, is_checkpoint_due));
     shared.damages.store(report.damages, Relaxed);
@@ -95,14 +101,15 @@ pub(super) fn open(
     Ok((Store::new(Arc::new(journal)), recovered))
 }
 
-/// Reads what the journal got since the checkpoint. If the index turns out to be damaged, all of it.
+/// Reads what the journal got since the checkpoint. If there is no index or it turns out to be damaged, all of it;
+/// whether there was one is returned, too.
 fn replay(
     setting: &Setting,
     segments: &[(u64, PathBuf)],
     catalog: &mut Catalog,
     base: Base,
     report: &mut Report,
-) -> Result<Replayed, Error> {
+) -> Result<(Replayed, bool), Error> {
     let before = report.clone();
     let (definitions_from, has_index) =
         (base.definitions_from, matches!(base.contents.queues, Known::Index(_)));
@@ -112,9 +119,10 @@ fn replay(
             report.warnings.push(format!("the index of queues is rebuilt from the journal: {error}"));
             let mut contents = catalog.load()?;
             contents.queues = Known::IndexLost(catalog.load_live()?);
-            read_segments(setting, segments, catalog, Base { contents, definitions_from }, report)
+            let base = Base { contents, definitions_from };
+            read_segments(setting, segments, catalog, base, report).map(|replayed| (replayed, false))
         }
-        result => result,
+        result => result.map(|replayed| (replayed, has_index)),
     }
 }
 
