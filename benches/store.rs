@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
+use warren::durability::{Level, Point};
 use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
 use warren::store::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage, Relocated};
@@ -191,7 +192,7 @@ fn open_with(options: store::Options) -> Result<(Store, Recovered)> {
 struct Tell(SyncSender<()>);
 
 impl SyncWaiter for Tell {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _: Point) {
         // One answer, and room for it.
         let _ = self.0.try_send(());
     }
@@ -199,7 +200,7 @@ impl SyncWaiter for Tell {
 
 fn wait_synced(store: &Store, end: Position) -> Result<()> {
     let (sender, receiver) = sync_channel(1);
-    store.notify_when_synced(end, Arc::new(Tell(sender)));
+    store.notify(Level::Synced.at(end), None, Arc::new(Tell(sender)));
     receiver.recv().context("the journal failed")
 }
 
@@ -455,7 +456,7 @@ fn compact(setup: &Setup<'_>) -> Result<Figure> {
         while store.step_committer(now()) == Step::Worked {}
     }
     let (told, synced) = sync_channel(1);
-    store.notify_when_synced(store.appended(), Arc::new(Tell(told)));
+    store.notify(Level::Synced.at(store.appended()), None, Arc::new(Tell(told)));
     while store.step_committer(now()) == Step::Worked {}
     synced.try_recv().context("what was moved is not synced")?;
     let seconds = start.elapsed().as_secs_f64();

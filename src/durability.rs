@@ -24,7 +24,7 @@ const SYNC_DELAY: Duration = Duration::from_millis(200);
 
 impl Durability {
     /// Within what time what was written has to be synced; none = somebody waits for it, or nobody cares.
-    pub fn within(self) -> Option<Duration> {
+    fn within(self) -> Option<Duration> {
         match self {
             Self::Interval(ms) => Some(Duration::from_millis(ms.into())),
             Self::Sync | Self::Os => None,
@@ -38,6 +38,17 @@ impl Durability {
             Self::Interval(_) => self.within(),
             Self::Os => None,
         }
+    }
+
+    /// When a record that ends there is safe; a large one waits for those before it, too.
+    pub fn safe_at(self, end: Position, is_large: bool) -> SafeAt {
+        let level = match (self, is_large) {
+            (Self::Sync, true) => Level::Synced,
+            (Self::Sync, false) => Level::SyncedButLarge,
+            (Self::Interval(_) | Self::Os, true) => Level::Written,
+            (Self::Interval(_) | Self::Os, false) => Level::WrittenButLarge,
+        };
+        SafeAt { point: level.at(end), within: self.within() }
     }
 }
 
@@ -74,13 +85,54 @@ impl FromStr for Durability {
     }
 }
 
-/// When something is safe: once the journal up to `end` is written or synced, as `durability` says.
+/// What has happened to the journal before a position. Large records are written beside the others, in slices, so that
+/// nobody else need wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// It is on disk.
+    Synced,
+    /// It is on disk, but for large records.
+    SyncedButLarge,
+    /// The operating system has it.
+    Written,
+    /// The operating system has it, but for large records.
+    WrittenButLarge,
+}
+
+impl Level {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, by index.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Synced, Self::SyncedButLarge, Self::Written, Self::WrittenButLarge];
+
+    /// Its place in [`Level::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The point of this level at a position.
+    pub fn at(self, end: Position) -> Point {
+        Point { level: self, end }
+    }
+}
+
+/// How far the journal has come, or must have come before somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// What has happened to everything before the position.
+    pub level: Level,
+    /// The position.
+    pub end: Position,
+}
+
+/// When something is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SafeAt {
-    /// Where its record ends.
-    pub end: Position,
-    /// What must have happened to the record.
-    pub durability: Durability,
+    /// Once the journal has come so far.
+    pub point: Point,
+    /// Within what time of being written it has to be synced then, if it has to be.
+    pub within: Option<Duration>,
 }
 
 #[cfg(test)]

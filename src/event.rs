@@ -1,7 +1,8 @@
 //! Events: what reaches a connection from elsewhere in the node, through its outbox. PURE.
 
+use crate::durability::Point;
 use crate::message::Message;
-use crate::name::{ChannelId, ConsumerId, Position, QueueId, Sequence};
+use crate::name::{ChannelId, ConsumerId, QueueId, Sequence};
 use std::sync::Arc;
 
 /// A message on its way from a queue to a consumer.
@@ -39,10 +40,8 @@ pub enum Event {
         /// The consumer.
         consumer: ConsumerId,
     },
-    /// Everything in the journal before this position is on disk.
-    Synced(Position),
-    /// The operating system has everything in the journal before this position.
-    Written(Position),
+    /// The journal has come so far.
+    Reached(Point),
     /// An alarm went on: publishers are blocked, for this reason.
     Blocked(&'static str),
     /// The alarms are over.

@@ -3,8 +3,9 @@
 //! Whoever has something for a connection pushes an event and puts the outbox into its [`Wakes`]; a driver wakes the
 //! outboxes it collected once per read batch. The connection's driver alone takes events out.
 
+use crate::durability::Point;
 use crate::event::Event;
-use crate::name::{ConnectionId, Position};
+use crate::name::ConnectionId;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -106,12 +107,8 @@ impl Outbox {
 }
 
 impl crate::store::SyncWaiter for Outbox {
-    fn synced(&self, position: Position) {
-        self.push_and_wake(Event::Synced(position));
-    }
-
-    fn written(&self, position: Position) {
-        self.push_and_wake(Event::Written(position));
+    fn reached(&self, point: Point) {
+        self.push_and_wake(Event::Reached(point));
     }
 }
 

@@ -213,6 +213,12 @@ fn report(report: &Report, took: Duration) {
         took_ms,
         "store opened"
     );
+    if report.unfinished > 0 {
+        info!(
+            count = report.unfinished,
+            "large messages were on their way when the broker ended; they were never confirmed"
+        );
+    }
     if report.bytes_cut > 0 {
         warn!(bytes = report.bytes_cut, "the journal's last record was torn and is cut off");
     }

@@ -15,9 +15,10 @@ use super::frame::Output;
 use super::method::{Deliver, basic, queue, tx};
 use super::request::{Disposition, Got, Publish, Published, Release, Reply, Request, Settle};
 use super::unacked::{Delivered, Unacked, UnknownTag};
+use crate::durability::Point;
 use crate::event::Delivery;
 use crate::message::{Message, Properties, flag};
-use crate::name::{ChannelId, ConsumerId, ConsumerTag, DeliveryTag, Position, QueueName};
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, DeliveryTag, QueueName};
 use crate::queue::state::ChannelCredit;
 use amq_protocol::protocol::AMQPClass;
 use std::sync::Arc;
@@ -387,17 +388,10 @@ impl Channel {
         }
     }
 
-    /// The journal is on disk up to `position`.
-    pub(super) fn synced(&mut self, position: Position) {
+    /// The journal has come so far.
+    pub(super) fn reached(&mut self, point: Point) {
         if let Mode::Confirm(confirms) = &mut self.mode {
-            confirms.synced(position);
-        }
-    }
-
-    /// The operating system has the journal up to `position`.
-    pub(super) fn written(&mut self, position: Position) {
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            confirms.written(position);
+            confirms.reached(point);
         }
     }
 

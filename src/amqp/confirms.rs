@@ -1,6 +1,6 @@
 //! Publisher confirms of a channel: which publishes may be acked, and with how few frames. PURE.
 
-use crate::durability::{Durability, SafeAt};
+use crate::durability::{Level, Point, SafeAt};
 use crate::name::{DeliveryTag, Position};
 use crate::time::Duration;
 use std::collections::VecDeque;
@@ -25,14 +25,15 @@ pub enum Confirm {
     Nack(DeliveryTag),
 }
 
+/// Tag and end of publishes that wait. Both grow: one channel appends in the order it publishes.
+type Waiting = VecDeque<(u64, Position)>;
+
 /// The confirms of a channel, numbered from 1 in the order of the publishes after `confirm.select`.
 #[derive(Debug)]
 pub struct Confirms {
     next: u64,
-    /// Waiting for the disk. Tags and positions both grow: one channel appends in the order it publishes.
-    waiting: VecDeque<(u64, Position)>,
-    /// The same, of those who wait for the operating system only.
-    waiting_written: VecDeque<(u64, Position)>,
+    /// By [`Level`].
+    waiting: [Waiting; Level::COUNT],
     /// The least time within which one of those that came since [`Confirms::waits_for`] is to be synced.
     within: Option<Duration>,
     /// Decided since the last [`Confirms::take`]: tag and whether it is acked.
@@ -41,13 +42,7 @@ pub struct Confirms {
 
 impl Default for Confirms {
     fn default() -> Self {
-        Self {
-            next: 1,
-            waiting: VecDeque::new(),
-            waiting_written: VecDeque::new(),
-            within: None,
-            decided: Vec::new(),
-        }
+        Self { next: 1, waiting: Default::default(), within: None, decided: Vec::new() }
     }
 }
 
@@ -58,41 +53,31 @@ impl Confirms {
         self.next += 1;
         match outcome {
             Outcome::Safe => self.decided.push((tag, true)),
-            Outcome::SafeAt(SafeAt { end, durability: Durability::Sync }) => {
-                self.waiting.push_back((tag, end))
-            }
-            Outcome::SafeAt(SafeAt { end, durability }) => {
-                self.waiting_written.push_back((tag, end));
-                self.within = self.within.into_iter().chain(durability.within()).min();
+            Outcome::SafeAt(SafeAt { point, within }) => {
+                self.waiting[point.level.index()].push_back((tag, point.end));
+                self.within = self.within.into_iter().chain(within).min();
             }
             Outcome::Rejected => self.decided.push((tag, false)),
         }
     }
 
-    /// The journal is on disk up to `position`.
-    pub fn synced(&mut self, position: Position) {
-        decide(&mut self.waiting, position, &mut self.decided);
-    }
-
-    /// The operating system has the journal up to `position`.
-    pub fn written(&mut self, position: Position) {
-        decide(&mut self.waiting_written, position, &mut self.decided);
+    /// The journal has come so far. That says nothing of other levels.
+    pub fn reached(&mut self, point: Point) {
+        let waiting = &mut self.waiting[point.level.index()];
+        while let Some((tag, _)) = waiting.pop_front_if(|(_, end)| *end <= point.end) {
+            self.decided.push((tag, true));
+        }
     }
 
     /// How many publishes have not been answered.
     pub fn unconfirmed(&self) -> usize {
-        self.waiting.len() + self.waiting_written.len() + self.decided.len()
+        self.waiting.iter().map(VecDeque::len).sum::<usize>() + self.decided.len()
     }
 
     /// What the last publishes wait for.
     pub fn waits_for(&mut self) -> Awaited {
-        let last =
-            |waiting: &VecDeque<(u64, Position)>| waiting.back().map_or(Position::NONE, |(_, end)| *end);
-        Awaited {
-            synced: last(&self.waiting),
-            written: last(&self.waiting_written),
-            within: self.within.take(),
-        }
+        let last = |waiting: &Waiting| waiting.back().map_or(Position::NONE, |(_, end)| *end);
+        Awaited { ends: self.waiting.each_ref().map(last), within: self.within.take() }
     }
 
     /// Takes the frames for all that is decided, in the order of the tags. Below the lowest tag that waits, runs of
@@ -102,8 +87,8 @@ impl Confirms {
             return;
         }
         self.decided.sort_unstable();
-        let first = |waiting: &VecDeque<(u64, Position)>| waiting.front().map_or(self.next, |(tag, _)| *tag);
-        let lowest_waiting = first(&self.waiting).min(first(&self.waiting_written));
+        let fronts = self.waiting.iter().filter_map(VecDeque::front);
+        let lowest_waiting = fronts.map(|(tag, _)| *tag).min().unwrap_or(self.next);
         let mut run: Option<(u64, usize)> = None;
         let end = |run: &mut Option<(u64, usize)>, frames: &mut Vec<Confirm>| {
             if let Some((tag, count)) = run.take() {
@@ -127,13 +112,11 @@ impl Confirms {
     }
 }
 
-/// What confirms wait for; [`Position::NONE`] for nothing.
+/// What confirms wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Awaited {
-    /// That the journal is on disk up to here.
-    pub synced: Position,
-    /// That the operating system has it up to here.
-    pub written: Position,
+    /// How far the journal must come, by [`Level`]; [`Position::NONE`] for not at all.
+    pub ends: [Position; Level::COUNT],
     /// That what was written is on disk so much later.
     pub within: Option<Duration>,
 }
@@ -141,32 +124,32 @@ pub struct Awaited {
 impl Awaited {
     /// What two wait for.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            synced: self.synced.max(other.synced),
-            written: self.written.max(other.written),
-            within: self.within.into_iter().chain(other.within).min(),
-        }
+    pub fn and(mut self, other: &Self) -> Self {
+        self.ends.iter_mut().zip(other.ends).for_each(|(end, other)| *end = other.max(*end));
+        self.within = self.within.into_iter().chain(other.within).min();
+        self
     }
-}
 
-/// Those that wait for nothing beyond `position` may be acked.
-fn decide(waiting: &mut VecDeque<(u64, Position)>, position: Position, decided: &mut Vec<(u64, bool)>) {
-    while let Some(&(tag, wanted)) = waiting.front() {
-        if wanted > position {
-            return;
-        }
-        waiting.pop_front();
-        decided.push((tag, true));
+    /// The points that are beyond those of `before`.
+    pub fn beyond(&self, before: &Self) -> impl Iterator<Item = Point> {
+        let ends = self.ends.into_iter().zip(before.ends);
+        let levels = Level::ALL.into_iter().zip(ends);
+        levels.filter(|(_, (end, before))| end > before).map(|(level, (end, _))| level.at(end))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durability::Durability;
 
     fn safe_at(end: u64, durability: Durability) -> Outcome {
-        Outcome::SafeAt(SafeAt { end: Position(end), durability })
+        Outcome::SafeAt(durability.safe_at(Position(end), false))
+    }
+
+    fn reached(confirms: &mut Confirms, level: Level, end: u64) -> Vec<Confirm> {
+        confirms.reached(level.at(Position(end)));
+        taken(confirms)
     }
 
     fn taken(confirms: &mut Confirms) -> Vec<Confirm> {
@@ -197,11 +180,9 @@ mod tests {
         confirms.published(Outcome::Safe);
         confirms.published(safe_at(20, Durability::Sync));
         assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false)]);
-        confirms.synced(Position(10));
-        assert_eq!(taken(&mut confirms), [ack(2, false)]);
-        assert_eq!(confirms.waits_for().synced, Position(20));
-        confirms.synced(Position(25));
-        assert_eq!(taken(&mut confirms), [ack(4, false)]);
+        assert_eq!(reached(&mut confirms, Level::SyncedButLarge, 10), [ack(2, false)]);
+        assert_eq!(confirms.waits_for().ends, [0, 20, 0, 0].map(Position));
+        assert_eq!(reached(&mut confirms, Level::SyncedButLarge, 25), [ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
     }
 
@@ -213,18 +194,40 @@ mod tests {
         confirms.published(safe_at(30, Durability::Interval(20)));
         confirms.published(safe_at(40, Durability::Os));
         let within = Some(Duration::from_millis(20));
-        let awaited = Awaited { synced: Position(20), written: Position(40), within };
+        let awaited = Awaited { ends: [0, 20, 0, 40].map(Position), within };
         assert_eq!(confirms.waits_for(), awaited);
+        let again = Awaited { within: None, ..awaited };
+        assert_eq!(confirms.waits_for(), again, "what is promised is said once");
         assert_eq!(
-            confirms.waits_for(),
-            Awaited { within: None, ..awaited },
-            "what is promised is said once"
+            reached(&mut confirms, Level::WrittenButLarge, 40),
+            [ack(1, false), ack(3, false), ack(4, false)]
         );
-        confirms.written(Position(40));
-        assert_eq!(taken(&mut confirms), [ack(1, false), ack(3, false), ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 1);
-        confirms.synced(Position(40));
-        assert_eq!(taken(&mut confirms), [ack(2, false)]);
+        assert_eq!(reached(&mut confirms, Level::SyncedButLarge, 40), [ack(2, false)]);
+    }
+
+    #[test]
+    fn multiple_never_covers_a_publish_that_waits_for_another_level() {
+        for waiting in Level::ALL {
+            let done = Level::ALL[(waiting.index() + 1) % Level::COUNT];
+            let mut confirms = Confirms::default();
+            for level in [waiting, done, done] {
+                confirms.published(Outcome::SafeAt(SafeAt { point: level.at(Position(10)), within: None }));
+            }
+            assert_eq!(reached(&mut confirms, done, 10), [ack(2, false), ack(3, false)], "{waiting:?}");
+        }
+    }
+
+    #[test]
+    fn what_two_channels_wait_for_is_asked_for_once_and_again_only_further_on() {
+        let awaited = |ends: [u64; 4], ms: u64| Awaited {
+            ends: ends.map(Position),
+            within: Some(Duration::from_millis(ms)),
+        };
+        let both = awaited([0, 20, 0, 40], 50).and(&awaited([10, 30, 0, 5], 20));
+        assert_eq!(both, awaited([10, 30, 0, 40], 20));
+        let beyond: Vec<_> = both.beyond(&awaited([10, 20, 0, 39], 1)).collect();
+        assert_eq!(beyond, [Level::SyncedButLarge.at(Position(30)), Level::WrittenButLarge.at(Position(40))]);
     }
 
     #[test]

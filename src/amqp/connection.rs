@@ -469,17 +469,10 @@ impl Connection {
                     channel.consumer_cancelled(consumer, notify, &mut self.output);
                 }
             }
-            Event::Synced(position) => {
+            Event::Reached(point) => {
                 for id in &self.confirming {
                     if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                        channel.synced(position);
-                    }
-                }
-            }
-            Event::Written(position) => {
-                for id in &self.confirming {
-                    if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                        channel.written(position);
+                        channel.reached(point);
                     }
                 }
             }
@@ -500,7 +493,7 @@ impl Connection {
         let mut awaited = Awaited::default();
         for id in &self.confirming {
             if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                awaited = awaited.and(channel.flush_confirms(&mut self.output));
+                awaited = awaited.and(&channel.flush_confirms(&mut self.output));
             }
         }
         awaited

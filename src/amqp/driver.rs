@@ -273,15 +273,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn flush_confirms(&mut self) {
-        let Awaited { synced, written, within } = self.machine.flush_confirms();
-        if synced > self.awaited.synced {
-            self.awaited.synced = synced;
-            self.broker.store.notify_when_synced(synced, Arc::clone(&self.outbox) as _);
+        let awaited = self.machine.flush_confirms();
+        for point in awaited.beyond(&self.awaited) {
+            self.broker.store.notify(point, awaited.within, Arc::clone(&self.outbox) as _);
         }
-        if written > self.awaited.written {
-            self.awaited.written = written;
-            self.broker.store.notify_when_written(written, within, Arc::clone(&self.outbox) as _);
-        }
+        self.awaited = self.awaited.and(&awaited);
     }
 
     /// The vhost is open: everybody may see the connection now.

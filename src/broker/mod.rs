@@ -25,6 +25,7 @@ pub use topology::Vhost;
 
 use crate::auth;
 use crate::auth::users::Users;
+use crate::durability::Level;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
 use crate::queue::{AllQueues, Deadlines, Queue, Services};
 use crate::store::index::{IndexEntry, QueueImage, Relocated};
@@ -142,7 +143,7 @@ impl Broker {
     /// [`Error::Journal`] when it never may.
     pub async fn settled<T>(&self, durable: Durable<T>) -> Result<T, Error> {
         if durable.at.is_some() {
-            self.store.wait_synced(durable.at).await?;
+            self.store.wait(Level::SyncedButLarge.at(durable.at)).await?;
         }
         Ok(durable.value)
     }

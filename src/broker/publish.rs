@@ -225,7 +225,9 @@ impl Broker {
         let appended = (!reserved.is_empty()).then(record);
         enqueue(queues, &reserved, appended, message, wakes);
         let durability = strictest(queues, &reserved);
-        appended.map_or(Outcome::Safe, |appended| Outcome::SafeAt(SafeAt { end: appended.end, durability }))
+        appended.map_or(Outcome::Safe, |appended| {
+            Outcome::SafeAt(durability.safe_at(appended.end, appended.is_large))
+        })
     }
 
     /// Publishes and settles of a transaction: in one record of the journal, then in the queues. Returns the mandatory
@@ -277,7 +279,7 @@ impl Broker {
             let published = stored.iter().map(|(found, reserved)| strictest(&found.route.queues, reserved));
             let settled = settles.iter().map(|(queue, _)| queue.durability);
             let durability = published.chain(settled).min().unwrap_or_default();
-            (appended, safe_at) = (places.into_iter(), Some(SafeAt { end: at, durability }));
+            (appended, safe_at) = (places.into_iter(), Some(durability.safe_at(at, false)));
         }
         for (found, reserved) in &prepared {
             let appended = if is_stored(found, reserved) { appended.next() } else { None };

@@ -302,7 +302,7 @@ impl Queue {
         self.enqueue(&mut inner, sequence, appended, is_durable, message, wakes);
         inner.noted = None;
         let durability = self.durability;
-        appended.filter(|_| is_durable).map(|appended| SafeAt { end: appended.end, durability })
+        appended.filter(|_| is_durable).map(|appended| durability.safe_at(appended.end, appended.is_large))
     }
 
     /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] must follow.

@@ -15,15 +15,21 @@
 //! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay, or the
 //! shorter one that somebody was promised who waits for the write only.
 //!
+//! Large records are written beside the others: a turn writes and syncs what is small, then one slice of large
+//! records ([`large`](super::large)), and begins again. So who waits for a small record waits for one slice at most, and
+//! there are two ends of what is safe: of everything, and of everything but large records ([`Reached`]).
+//!
 //! A write that fails, or the making of a file, is tried again until it works, whatever the reason: the bytes are still
 //! here, and what is half written is written over. Nothing is confirmed meanwhile. A failed fdatasync ends the journal
 //! for good, because the kernel may have dropped what it could not write.
 
 use super::checkpoint::Task;
 use super::files::{File, Files};
-use super::journal::{Chunk, Phase, Shared, Sleep, State};
-use super::{DiskState, Step, record, segment};
+use super::journal::{Chunk, Phase, Reached, Shared, Sleep, State};
+use super::large::{Larges, Piece};
+use super::{DiskState, Options, Step, record, segment};
 use crate::definition::Change;
+use crate::durability::Level;
 use crate::time::{self, Duration, Instant};
 use std::io;
 use std::path::PathBuf;
@@ -35,9 +41,10 @@ const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// How long after it was refused a write is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// The file that is being written.
+/// A file that is written.
+#[derive(Clone)]
 pub(super) struct Current {
-    pub(super) file: Box<dyn File>,
+    pub(super) file: Arc<dyn File>,
     pub(super) start: u64,
 }
 
@@ -49,6 +56,10 @@ pub(super) struct Committer {
     current: Current,
     /// What was taken from the appenders and is not yet all written.
     chunks: Vec<Chunk>,
+    /// Large records that are not yet all written.
+    larges: Larges,
+    /// Files before the current one that have something unsynced.
+    behind: Vec<Current>,
     /// Whether it is to be synced, too.
     with_sync: bool,
     /// When what was refused is tried again.
@@ -57,8 +68,11 @@ pub(super) struct Committer {
     used: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced.
     changes: Vec<(u64, Vec<Change>)>,
+    /// How far all but large records are written.
     written: u64,
-    synced: u64,
+    synced: Reached,
+    /// Something was written since.
+    is_dirty: bool,
     last_write: Option<Instant>,
     unsynced_since: Option<Instant>,
 }
@@ -90,7 +104,7 @@ impl Committer {
         shared: Arc<Shared>,
         files: Arc<dyn Files>,
         dir: PathBuf,
-        sync_delay: Option<Duration>,
+        options: &Options,
         current: Current,
     ) -> Self {
         let synced = shared.synced();
@@ -98,15 +112,18 @@ impl Committer {
             shared,
             files,
             dir,
-            sync_delay,
+            sync_delay: options.sync_delay,
             current,
             chunks: Vec::new(),
+            larges: Larges::new(options.slice_bytes),
+            behind: Vec::new(),
             with_sync: false,
             retry_at: None,
             used: Vec::new(),
             changes: Vec::new(),
             written: synced,
-            synced,
+            synced: Reached { all: synced, but_large: synced },
+            is_dirty: false,
             last_write: None,
             unsynced_since: None,
         }
@@ -172,16 +189,16 @@ impl Committer {
                 Next::Wait { sleep: Sleep::Awake, until: Some(retry_at) }
             };
         }
-        let is_wanted = state.sync_wanted > self.synced || is_closing;
+        let is_wanted = self.is_sync_wanted(state) || is_closing;
         let is_pending = state.is_pending();
         let pause_end = self.last_write.map(|at| at + WRITE_PAUSE).filter(|&end| end > now);
         let delay = self.sync_delay.into_iter().chain(state.sync_within).min();
         let sync_due = self.unsynced_since.zip(delay).map(|(since, delay)| since + delay);
-        let is_write_wanted = is_wanted || state.write_wanted > self.written;
+        let levels = [Level::Synced, Level::Written, Level::WrittenButLarge];
+        let is_write_wanted = is_wanted || levels.iter().any(|&level| state.wanted(level) > self.written);
         let to_write = is_pending && (is_write_wanted || pause_end.is_none() || state.is_large());
-        let to_sync =
-            (is_wanted || sync_due.is_some_and(|due| due <= now)) && (to_write || self.written > self.synced);
-        if to_write || to_sync {
+        let to_sync = (is_wanted || sync_due.is_some_and(|due| due <= now)) && (to_write || self.is_dirty);
+        if to_write || to_sync || !self.larges.is_empty() {
             return Next::Commit { with_sync: to_sync };
         }
         if is_closing {
@@ -191,6 +208,17 @@ impl Committer {
         Next::Wait { sleep, until: pause_end.filter(|_| is_pending).into_iter().chain(sync_due).min() }
     }
 
+    /// Whether somebody waits for what a sync would make durable; or a slice of a large record was written, which is synced
+    /// with the next turn: who waits for a small record then need not wait for many slices.
+    fn is_sync_wanted(&self, state: &State) -> bool {
+        let wants_all = state.wanted(Level::Synced) > self.synced.all;
+        let is_slice_written = self.larges.has_unsynced() && (wants_all || self.sync_delay.is_some());
+        state.wanted(Level::SyncedButLarge) > self.synced.but_large
+            || is_slice_written
+            || (wants_all
+                && (self.reached().all > self.synced.all || self.larges.is_empty() && state.is_small()))
+    }
+
     /// Takes what is to be committed; false if that is nothing, for ever.
     fn begin(&mut self, state: &mut State, next: &Next) -> bool {
         match next {
@@ -198,9 +226,14 @@ impl Committer {
                 state.take(&mut self.chunks, &mut self.used);
                 self.changes.append(&mut state.changes);
                 self.with_sync = *with_sync;
-                if *with_sync {
+                // Large records will be written after this sync, and were promised one, too.
+                let has_larges = !self.larges.is_empty() || self.chunks.iter().any(|chunk| chunk.is_large);
+                if *with_sync && !has_larges {
                     state.sync_within = None;
                 }
+                let is_calm = state.wanted(Level::SyncedButLarge) <= self.synced.but_large
+                    && state.wanted(Level::WrittenButLarge) <= self.written;
+                self.larges.begin_turn(is_calm);
             }
             Next::Stop => {
                 state.phase = Phase::Over;
@@ -211,32 +244,72 @@ impl Committer {
         *next != Next::Stop
     }
 
-    /// Writes what was taken and syncs it if asked; `now` is read afterwards. What is refused stays taken.
+    /// Writes what was taken and syncs it if asked, then a slice of a large record; `now` is read afterwards. What is
+    /// refused stays taken.
     fn commit(&mut self, now: impl Fn() -> Instant) {
-        let (written, mut chunks) = (self.written, std::mem::take(&mut self.chunks));
-        let result = chunks.iter_mut().try_for_each(|chunk| self.write_chunk(chunk));
+        let written = self.written;
+        let result = self.write_chunks();
         // Said before those who wait for the sync hear of it.
         if result.is_ok() && self.set_disk(DiskState::Writable) {
             tracing::info!(dir = %self.dir.display(), "the disk can be written again");
         }
-        self.shared.tell_written(self.written);
+        self.shared.tell_written();
         let result = result.and_then(|()| if self.with_sync { self.sync() } else { Ok(()) });
         if self.written > written {
             self.last_write = Some(now());
         }
-        if self.written > self.synced {
+        let result = result.and_then(|()| self.write_slice());
+        if self.is_dirty {
             self.unsynced_since.get_or_insert_with(&now);
         }
         match result {
-            Ok(()) => {
-                self.used.extend(chunks.drain(..).map(|chunk| chunk.bytes));
-                self.used.iter_mut().for_each(Vec::clear);
-                self.retry_at = None;
-            }
+            Ok(()) => self.retry_at = None,
             Err(Failed::Refused(reason)) => self.note_refused(&reason, now()),
             Err(Failed::Lost(reason)) => self.shared.fail(&reason),
         }
+    }
+
+    /// Writes everything that was taken but large records, which go into their lane.
+    fn write_chunks(&mut self) -> Result<(), Failed> {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        let mut done = 0;
+        let mut result = Ok(());
+        for chunk in &mut chunks {
+            if chunk.is_large {
+                self.written = chunk.base + chunk.bytes.len() as u64;
+                self.larges.push(chunk.base, std::mem::take(&mut chunk.bytes), self.current.clone());
+                self.shared.set_written(self.reached());
+            } else {
+                result = self.write_chunk(chunk);
+            }
+            if result.is_err() {
+                break;
+            }
+            done += 1;
+        }
+        self.used.extend(chunks.drain(..done).map(|chunk| chunk.bytes).filter(|bytes| bytes.capacity() > 0));
+        self.used.iter_mut().for_each(Vec::clear);
         self.chunks = chunks;
+        result
+    }
+
+    /// Writes the next slice of large records.
+    fn write_slice(&mut self) -> Result<(), Failed> {
+        while let Some(Piece { file, result }) = self.larges.write_piece() {
+            result.map_err(|error| self.refused(file.start, &error))?;
+            if file.start != self.current.start && self.behind.iter().all(|behind| behind.start != file.start)
+            {
+                self.behind.push(file);
+            }
+            self.note_written(self.written);
+            self.shared.tell_written();
+        }
+        Ok(())
+    }
+
+    /// How far it is written.
+    fn reached(&self) -> Reached {
+        Reached { all: self.larges.first().unwrap_or(self.written), but_large: self.written }
     }
 
     fn note_refused(&mut self, reason: &str, now: Instant) {
@@ -283,19 +356,26 @@ impl Committer {
 
     fn note_written(&mut self, end: u64) {
         self.written = end;
-        self.shared.written.store(end, Relaxed);
+        self.is_dirty = true;
+        self.shared.set_written(self.reached());
         self.shared.writes.fetch_add(1, Relaxed);
     }
 
     /// Ends the current file and begins the one at `start`. May be done again when it was refused.
     fn roll(&mut self, start: u64, header: &[u8]) -> Result<(), Failed> {
+        if self.larges.has_some_in(self.current.start) {
+            // They are written there later: a start must find room for as much as there will be.
+            let lengthened = self.current.file.set_len(start - self.current.start);
+            lengthened.map_err(|error| self.refused(self.current.start, &error))?;
+            self.is_dirty = true;
+        }
         self.sync()?;
         let path = segment::path(&self.dir, start);
         let file = self.files.create(&path).map_err(|error| self.refused(start, &error))?;
         let synced = self.files.sync_dir(&self.dir);
         synced.map_err(|error| Failed::Lost(format!("cannot sync {}: {error}", self.dir.display())))?;
         file.write_at(header, 0).map_err(|error| self.refused(start, &error))?;
-        self.current = Current { file, start };
+        self.current = Current { file: file.into(), start };
         self.note_written(start + header.len() as u64);
         // If nobody hears it the store is closing, and makes its last checkpoint later.
         let _ = self.shared.tasks.send(Task::Checkpoint(start));
@@ -304,17 +384,21 @@ impl Committer {
 
     /// Makes everything written durable and tells those who wait.
     fn sync(&mut self) -> Result<(), Failed> {
-        if self.written > self.synced {
-            self.current.file.sync().map_err(|error| {
-                let path = segment::path(&self.dir, self.current.start);
-                Failed::Lost(format!("cannot sync {}: {error}", path.display()))
-            })?;
-            self.shared.syncs.fetch_add(1, Relaxed);
-            self.synced = self.written;
+        if self.is_dirty {
+            for file in self.behind.drain(..).chain([self.current.clone()]) {
+                file.file.sync().map_err(|error| {
+                    let path = segment::path(&self.dir, file.start);
+                    Failed::Lost(format!("cannot sync {}: {error}", path.display()))
+                })?;
+                self.shared.syncs.fetch_add(1, Relaxed);
+            }
+            self.is_dirty = false;
+            self.larges.note_synced();
+            self.synced = self.reached();
         }
         self.unsynced_since = None;
         // The checkpointer must have the changes before anybody knows that they are synced: see its `checkpoint`.
-        let count = self.changes.partition_point(|(end, _)| *end <= self.synced);
+        let count = self.changes.partition_point(|(end, _)| *end <= self.synced.but_large);
         for (_, changes) in self.changes.drain(..count) {
             let _ = self.shared.tasks.send(Task::Changes(changes));
         }

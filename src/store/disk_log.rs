@@ -16,6 +16,7 @@ use super::{
     ReadError, Record, Settled, Step, SyncWaiter, Target,
 };
 use crate::definition::Change;
+use crate::durability::{Level, Point};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
 use crate::time::{Duration, Instant};
@@ -166,16 +167,12 @@ impl MessageLog for Journal {
         Position(self.shared.appended.load(Relaxed))
     }
 
-    fn synced(&self) -> Position {
-        Position(self.shared.synced())
+    fn reached(&self, level: Level) -> Position {
+        Position(self.shared.reached(level))
     }
 
-    fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>) {
-        self.shared.notify_when_synced(end, waiter, Hurry::Yes);
-    }
-
-    fn notify_when_written(&self, end: Position, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
-        self.shared.notify_when_written(end, within, waiter);
+    fn notify(&self, point: Point, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
+        self.shared.notify(point, within, waiter, Hurry::Yes);
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {
@@ -204,7 +201,7 @@ impl MessageLog for Journal {
         Counters {
             records: state.records,
             bytes: state.next() - shared.opened_at,
-            bytes_pending: state.next().saturating_sub(shared.written.load(Relaxed)),
+            bytes_pending: state.next().saturating_sub(shared.reached(Level::Written)),
             writes: shared.writes.load(Relaxed),
             syncs: shared.syncs.load(Relaxed),
             checkpoints: shared.checkpoints.load(Relaxed),

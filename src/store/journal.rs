@@ -8,9 +8,10 @@ use super::checkpoint::Task;
 use super::record::{Origin, Progress};
 use super::references::References;
 use super::{
-    Appended, DiskState, JournalFailed, Queues, Record, Settled, SyncWaiter, Target, record, segment,
+    Appended, DiskState, JournalFailed, Options, Queues, Record, Settled, SyncWaiter, Target, record, segment,
 };
 use crate::definition::{Change, Definition};
+use crate::durability::{Level, Point};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
 use crate::time::Duration;
@@ -71,6 +72,8 @@ pub(super) struct Chunk {
     pub(super) cuts: Vec<Cut>,
     /// How much of it the committer has written.
     pub(super) written: usize,
+    /// It is one large record. The chunk before ends with the record that announces it.
+    pub(super) is_large: bool,
 }
 
 /// What appenders and the committer share under the lock.
@@ -82,12 +85,10 @@ pub(super) struct State {
     spare: Vec<Vec<u8>>,
     /// Changes whose record is not yet synced, with its end.
     pub(super) changes: Vec<(u64, Vec<Change>)>,
-    pub(super) waiters: Waiters,
-    pub(super) written_waiters: Waiters,
-    /// Somebody waits for a sync up to here.
-    pub(super) sync_wanted: u64,
-    /// Somebody waits for a write up to here.
-    pub(super) write_wanted: u64,
+    /// By [`Level`].
+    waiters: [Waiters; Level::COUNT],
+    /// How far somebody waits for each [`Level`].
+    wanted: [u64; Level::COUNT],
     /// The least time within which somebody who was told of a write has been promised a sync, since the last sync began.
     pub(super) sync_within: Option<Duration>,
     pub(super) sleep: Sleep,
@@ -104,10 +105,8 @@ impl State {
             chunk: Chunk { base: next, ..Chunk::default() },
             spare: Vec::new(),
             changes: Vec::new(),
-            waiters: Vec::new(),
-            written_waiters: Vec::new(),
-            sync_wanted: 0,
-            write_wanted: 0,
+            waiters: Default::default(),
+            wanted: [0; Level::COUNT],
             sync_within: None,
             sleep: Sleep::Awake,
             phase: Phase::Running,
@@ -132,6 +131,11 @@ impl State {
         self.chunk.bytes.len() >= LARGE_BUFFER_BYTES || !self.full.is_empty()
     }
 
+    /// Whether something waits to be written, and nothing of it is large.
+    pub(super) fn is_small(&self) -> bool {
+        self.is_pending() && !self.full.iter().any(|chunk| chunk.is_large)
+    }
+
     /// Makes room for a record: another chunk if this one is large enough, another file if the current one is full.
     fn prepare(&mut self, segment_bytes: u64) {
         if self.chunk.bytes.len() >= CHUNK_BYTES {
@@ -147,7 +151,28 @@ impl State {
         }
     }
 
-    /// Goes on in `bytes`, which are empty.
+    /// Puts a large record aside by itself, behind one that announces it. Returns its position.
+    fn put_large(&mut self, bytes: Vec<u8>) -> u64 {
+        record::write_large(&mut self.chunk.bytes, bytes.len() as u64);
+        self.put_aside(bytes);
+        self.chunk.is_large = true;
+        let position = self.chunk.base;
+        let spare = self.spare.pop().unwrap_or_default();
+        self.put_aside(spare);
+        position
+    }
+
+    /// How far somebody waits for this.
+    pub(super) fn wanted(&self, level: Level) -> u64 {
+        self.wanted[level.index()]
+    }
+
+    fn want(&mut self, point: Point) {
+        let wanted = &mut self.wanted[point.level.index()];
+        *wanted = point.end.0.max(*wanted);
+    }
+
+    /// Goes on in `bytes`.
     fn put_aside(&mut self, bytes: Vec<u8>) {
         let chunk = Chunk { base: self.next(), bytes, ..Chunk::default() };
         self.full.push(std::mem::replace(&mut self.chunk, chunk));
@@ -170,13 +195,12 @@ impl State {
         self.full.clear();
         self.spare.clear();
         self.changes.clear();
-        self.waiters.clear();
-        self.written_waiters.clear();
+        self.waiters.iter_mut().for_each(Vec::clear);
     }
 
     /// Whether the committer must be woken; it is told so only once.
-    fn take_wake(&mut self, written: u64, synced: u64) -> bool {
-        let is_wanted = self.sync_wanted > synced || self.write_wanted > written;
+    fn take_wake(&mut self, shared: &Shared) -> bool {
+        let is_wanted = Level::ALL.into_iter().any(|level| self.wanted(level) > shared.reached(level));
         let wake = match self.sleep {
             Sleep::Awake => false,
             Sleep::Idle => is_wanted || self.is_pending(),
@@ -201,9 +225,11 @@ impl State {
 /// Who waits, and for what position.
 type Waiters = Vec<(u64, Arc<dyn SyncWaiter>)>;
 
-/// Takes those who wait for nothing beyond `position`.
-fn take_until(waiters: &mut Waiters, position: u64) -> Vec<Arc<dyn SyncWaiter>> {
-    waiters.extract_if(.., |(end, _)| *end <= position).map(|(_, waiter)| waiter).collect()
+/// How far the journal has come in one respect: all of it, and all but large records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) all: u64,
+    pub(super) but_large: u64,
 }
 
 /// What the journal, the committer and the checkpointer share.
@@ -219,10 +245,11 @@ pub(super) struct Shared {
     pub(super) tasks: mpsc::Sender<Task>,
     /// The start has replayed something: a checkpoint is to be made as soon as the queues can be asked.
     pub(super) is_checkpoint_due: AtomicBool,
-    synced: AtomicU64,
+    /// How far everything has come, by [`Level`].
+    reached: [AtomicU64; Level::COUNT],
     segment_bytes: u64,
+    pub(super) large_body_bytes: usize,
     pub(super) disk: watch::Sender<DiskState>,
-    pub(super) written: AtomicU64,
     /// The end of what was appended.
     pub(super) appended: AtomicU64,
     pub(super) writes: AtomicU64,
@@ -239,7 +266,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         state: State,
-        segment_bytes: u64,
+        options: &Options,
         tasks: mpsc::Sender<Task>,
         is_checkpoint_due: bool,
     ) -> Self {
@@ -253,10 +280,10 @@ impl Shared {
             failure: watch::Sender::new(None),
             is_checkpoint_due: AtomicBool::new(is_checkpoint_due),
             tasks,
-            synced: AtomicU64::new(next),
-            segment_bytes,
+            reached: [(); Level::COUNT].map(|()| AtomicU64::new(next)),
+            segment_bytes: options.segment_bytes,
+            large_body_bytes: options.large_body_bytes,
             disk: watch::Sender::default(),
-            written: AtomicU64::new(next),
             appended: AtomicU64::new(next),
             writes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -271,20 +298,49 @@ impl Shared {
     }
 
     pub(super) fn synced(&self) -> u64 {
-        self.synced.load(Acquire)
+        self.reached(Level::Synced)
     }
 
-    /// Everything before `position` is durable: says so and calls those who waited for it.
-    pub(super) fn set_synced(&self, position: u64) {
-        self.synced.store(position, Release);
-        let done = take_until(&mut self.state.lock().waiters, position);
-        done.iter().for_each(|waiter| waiter.synced(Position(position)));
+    pub(super) fn reached(&self, level: Level) -> u64 {
+        self.reached[level.index()].load(Acquire)
     }
 
-    /// Everything before `position` is written: calls those who waited for that alone.
-    pub(super) fn tell_written(&self, position: u64) {
-        let done = take_until(&mut self.state.lock().written_waiters, position);
-        done.iter().for_each(|waiter| waiter.written(Position(position)));
+    /// So much is durable: says so and calls those who waited for it.
+    pub(super) fn set_synced(&self, reached: Reached) {
+        self.set(Level::Synced, reached.all);
+        self.set(Level::SyncedButLarge, reached.but_large);
+        self.tell(&[Level::SyncedButLarge, Level::Synced]);
+    }
+
+    /// So much is written; [`Shared::tell_written`] is to follow.
+    pub(super) fn set_written(&self, reached: Reached) {
+        self.set(Level::Written, reached.all);
+        self.set(Level::WrittenButLarge, reached.but_large);
+    }
+
+    /// Calls those who waited for what is written.
+    pub(super) fn tell_written(&self) {
+        self.tell(&[Level::WrittenButLarge, Level::Written]);
+    }
+
+    fn set(&self, level: Level, position: u64) {
+        self.reached[level.index()].store(position, Release);
+    }
+
+    /// Calls those who wait for no more than what these levels have reached.
+    fn tell(&self, levels: &[Level]) {
+        let mut done: smallvec::SmallVec<[(Point, Arc<dyn SyncWaiter>); 16]> = smallvec::SmallVec::new();
+        let mut state = self.state.lock();
+        for &level in levels {
+            let reached = self.reached(level);
+            let point = level.at(Position(reached));
+            let waiters = &mut state.waiters[level.index()];
+            done.extend(
+                waiters.extract_if(.., |(end, _)| *end <= reached).map(|(_, waiter)| (point, waiter)),
+            );
+        }
+        drop(state);
+        done.into_iter().for_each(|(point, waiter)| waiter.reached(point));
     }
 
     /// The journal's promise is broken: nothing is confirmed any more, and everybody is told.
@@ -300,46 +356,32 @@ impl Shared {
         state.discard();
     }
 
-    /// Calls `waiter` once everything before `end` is durable; unless it can wait, that is hurried up.
-    pub(super) fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>, hurry: Hurry) {
-        let mut state = self.state.lock();
-        let synced = self.synced();
-        if synced >= end.0 {
-            drop(state);
-            return waiter.synced(Position(synced));
-        }
-        if state.phase == Phase::Over {
-            return;
-        }
-        state.waiters.push((end.0, waiter));
-        if hurry == Hurry::Yes {
-            state.sync_wanted = state.sync_wanted.max(end.0);
-        }
-        self.wake_committer(state, synced);
-    }
-
-    /// Calls `waiter` once everything before `end` is written, which is hurried up; it is synced `within` that time then.
-    pub(super) fn notify_when_written(
+    /// Calls `waiter` once the journal has come as far as the point says; unless it can wait, that is hurried up. Of what
+    /// is written only it is synced `within` that time then.
+    pub(super) fn notify(
         &self,
-        end: Position,
+        point: Point,
         within: Option<Duration>,
         waiter: Arc<dyn SyncWaiter>,
+        hurry: Hurry,
     ) {
         let mut state = self.state.lock();
-        let (written, synced) = (self.written.load(Relaxed), self.synced());
-        if synced < end.0 {
-            within.into_iter().for_each(|within| self.promise_sync(&mut state, within));
+        if let Some(within) = within.filter(|_| self.synced() < point.end.0) {
+            self.promise_sync(&mut state, within);
         }
-        if written >= end.0 {
+        let reached = self.reached(point.level);
+        if reached >= point.end.0 {
             drop(state);
-            return waiter.written(Position(written));
+            return waiter.reached(point.level.at(Position(reached)));
         }
         if state.phase == Phase::Over {
             return;
         }
-        state.written_waiters.push((end.0, waiter));
-        state.write_wanted = state.write_wanted.max(end.0);
-        self.wake_committer(state, synced);
+        state.waiters[point.level.index()].push((point.end.0, waiter));
+        if hurry == Hurry::Yes {
+            state.want(point);
+        }
+        self.wake_committer(state);
     }
 
     /// What is written is to be synced within that time.
@@ -352,8 +394,8 @@ impl Shared {
         }
     }
 
-    fn wake_committer(&self, mut state: MutexGuard<'_, State>, synced: u64) {
-        if state.take_wake(self.written.load(Relaxed), synced) {
+    fn wake_committer(&self, mut state: MutexGuard<'_, State>) {
+        if state.take_wake(self) {
             drop(state);
             self.wake.notify_one();
         }
@@ -363,7 +405,8 @@ impl Shared {
     /// [is decided](Shared::is_decided).
     pub(super) fn request_sync(&self) -> u64 {
         let end = self.state.lock().next();
-        self.notify_when_synced(Position(end), Arc::new(Nudge(self.tasks.clone())), Hurry::Yes);
+        let nudge = Arc::new(Nudge(self.tasks.clone()));
+        self.notify(Level::Synced.at(Position(end)), None, nudge, Hurry::Yes);
         end
     }
 
@@ -383,13 +426,16 @@ impl Shared {
         if state.phase == Phase::Over {
             state.discard();
         }
-        self.wake_committer(state, self.synced());
+        self.wake_committer(state);
         (result, Position(end))
     }
 
     // What these do is said at `MessageLog`.
 
     pub(super) fn append_publish(&self, message: &Message, targets: &[Target], origin: Origin) -> Appended {
+        if message.body().len() > self.large_body_bytes {
+            return self.append_large(message, targets, origin);
+        }
         let ((position, record_bytes), end) = self.append(|state| {
             let position = state.next();
             record::write_publish(&mut state.chunk.bytes, message, targets, origin);
@@ -397,7 +443,20 @@ impl Shared {
             state.references.add(position, targets.len() as u64, record_bytes);
             (Position(position), record_bytes)
         });
-        Appended { position, end, record_bytes }
+        Appended { position, end, record_bytes, is_large: false }
+    }
+
+    /// Encodes the record before the lock is taken: nobody waits for that but its publisher.
+    fn append_large(&self, message: &Message, targets: &[Target], origin: Origin) -> Appended {
+        let mut record = Vec::new();
+        record::write_publish(&mut record, message, targets, origin);
+        let record_bytes = bytes(record.len() as u64);
+        let (position, end) = self.append(|state| {
+            let position = state.put_large(record);
+            state.references.add(position, targets.len() as u64, record_bytes);
+            Position(position)
+        });
+        Appended { position, end, record_bytes, is_large: true }
     }
 
     pub(super) fn append_progress(&self, queue: QueueId, progress: &Progress<'_>) -> Position {
@@ -436,7 +495,7 @@ impl Shared {
             (places, free)
         });
         self.remove(free, end);
-        let appended = |(position, record_bytes)| Appended { position, end, record_bytes };
+        let appended = |(position, record_bytes)| Appended { position, end, record_bytes, is_large: false };
         (places.into_iter().map(appended).collect(), end)
     }
 
@@ -460,7 +519,7 @@ impl Shared {
         let append = |state: &mut State| {
             record::write_changes(&mut state.chunk.bytes, &encoded);
             state.next_queue_id = state.next_queue_id.max(next_queue_id);
-            state.sync_wanted = state.next();
+            state.want(Level::SyncedButLarge.at(Position(state.next())));
             state.changes.push((state.next(), kept));
         };
         self.append(append).1
@@ -473,8 +532,7 @@ impl Shared {
     fn remove(&self, free: Vec<u64>, end: Position) {
         if !free.is_empty() {
             let removal = Removal { tasks: self.tasks.clone(), free: Mutex::new(free) };
-            self.notify_when_synced(end, Arc::new(removal), Hurry::No);
-            self.promise_sync(&mut self.state.lock(), SYNC_FOR_SPACE);
+            self.notify(Level::Synced.at(end), Some(SYNC_FOR_SPACE), Arc::new(removal), Hurry::No);
         }
     }
 }
@@ -493,7 +551,7 @@ struct Removal {
 }
 
 impl SyncWaiter for Removal {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _point: Point) {
         // Without a checkpointer the store is closed: the next start deletes them.
         let _ = self.tasks.send(Task::Remove(std::mem::take(&mut *self.free.lock())));
     }
@@ -503,7 +561,7 @@ impl SyncWaiter for Removal {
 struct Nudge(mpsc::Sender<Task>);
 
 impl SyncWaiter for Nudge {
-    fn synced(&self, _position: Position) {}
+    fn reached(&self, _point: Point) {}
 }
 
 impl Drop for Nudge {

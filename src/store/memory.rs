@@ -9,6 +9,7 @@ use super::{
     ReadError, Record, Recovered, Settled, Store, SyncWaiter, Target,
 };
 use crate::definition::Change;
+use crate::durability::{Level, Point};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
 use crate::time::Duration;
@@ -47,7 +48,12 @@ impl MemoryLog {
         self.records.fetch_add(1, Relaxed);
         let position = self.end.fetch_add(bytes, Relaxed);
         let record_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Appended { position: Position(position), end: Position(position + bytes), record_bytes }
+        Appended {
+            position: Position(position),
+            end: Position(position + bytes),
+            record_bytes,
+            is_large: false,
+        }
     }
 
     /// Forgets the references of what has a record.
@@ -122,16 +128,12 @@ impl MessageLog for MemoryLog {
         self.synced()
     }
 
-    fn synced(&self) -> Position {
+    fn reached(&self, _level: Level) -> Position {
         Position(self.end.load(Relaxed))
     }
 
-    fn notify_when_synced(&self, _end: Position, waiter: Arc<dyn SyncWaiter>) {
-        waiter.synced(self.synced());
-    }
-
-    fn notify_when_written(&self, _end: Position, _within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
-        waiter.written(self.synced());
+    fn notify(&self, point: Point, _within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
+        waiter.reached(point.level.at(self.reached(point.level)));
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {

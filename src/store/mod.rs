@@ -33,6 +33,7 @@ pub mod files;
 mod images;
 pub mod index;
 mod journal;
+mod large;
 pub mod memory;
 pub mod metadata;
 pub mod offline;
@@ -55,7 +56,7 @@ pub use reader::{Found, ReadError, Record};
 pub use record::{Settled, Target};
 
 use crate::definition::{Change, Definition};
-use crate::durability::{Durability, SafeAt};
+use crate::durability::{Durability, Level, Point, SafeAt};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};
@@ -67,6 +68,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::{oneshot, watch};
 
+/// A message with a larger body is large, unless the [`Options`] say otherwise.
+pub const LARGE_BODY_BYTES: usize = 64 << 10;
+
 /// How the store is to run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -74,6 +78,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// A journal file is closed and the next begun once it has this many bytes.
     pub segment_bytes: u64,
+    /// A message with a larger body is written beside the others, in slices, so that they need not wait for it.
+    pub large_body_bytes: usize,
+    /// How large these slices are; with nobody waiting for anything small they grow to eight times that.
+    pub slice_bytes: usize,
     /// How long a record that nobody waits for may stay without fdatasync; none = until somebody waits or its file ends.
     pub sync_delay: Option<Duration>,
     /// Memory for sled's page cache.
@@ -90,6 +98,8 @@ impl Options {
         Self {
             data_dir: data_dir.into(),
             segment_bytes: 64 << 20,
+            large_body_bytes: LARGE_BODY_BYTES,
+            slice_bytes: 1 << 20,
             sync_delay: Durability::Sync.sync_delay(),
             sled_cache_bytes: 4 << 20,
             sled_flush_every_ms: 1_000,
@@ -227,22 +237,19 @@ impl JournalFailed {
 pub struct Appended {
     /// Names the message, for its settling and for reading it back.
     pub position: Position,
-    /// The message is durable once [`MessageLog::synced`] reaches this.
+    /// Where its record ends: see [`Durability::safe_at`].
     pub end: Position,
     /// How long the message's record is.
     pub record_bytes: u32,
+    /// Its record is written beside the others: it is safe when everything before its end is.
+    pub is_large: bool,
 }
 
-/// Is told once when what it waits for is durable.
+/// Is told once when the journal has come as far as it waits for.
 pub trait SyncWaiter: Send + Sync {
-    /// Everything before `position` is durable. Called from the committer thread (or from the caller's, when it was
-    /// durable already): it must be quick and must not append under a lock that an appender may hold.
-    fn synced(&self, position: Position);
-
-    /// Everything before `position` is with the operating system, which is what was waited for; the same holds.
-    fn written(&self, position: Position) {
-        self.synced(position);
-    }
+    /// The journal has come so far. Called from the committer thread (or from the caller's, when it had come there
+    /// already): it must be quick and must not append under a lock that an appender may hold.
+    fn reached(&self, point: Point);
 }
 
 /// The broker's queues, as the store asks them.
@@ -384,16 +391,18 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// The end of what was appended.
     fn appended(&self) -> Position;
 
-    /// The end of what is durable.
-    fn synced(&self) -> Position;
+    /// The end of what has come so far.
+    fn reached(&self, level: Level) -> Position;
 
-    /// Calls `waiter` once when everything before `end` is durable, at once if it is. After a failure never: the waiter
-    /// is dropped.
-    fn notify_when_synced(&self, end: Position, waiter: Arc<dyn SyncWaiter>);
+    /// The end of what is durable, large records and all.
+    fn synced(&self) -> Position {
+        self.reached(Level::Synced)
+    }
 
-    /// Calls `waiter` once when everything before `end` is with the operating system, at once if it is; after a failure
-    /// never. It is synced `within` that time of being written, if that is said.
-    fn notify_when_written(&self, end: Position, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>);
+    /// Calls `waiter` once when the journal has come as far as `point` says, at once if it has. After a failure never: the
+    /// waiter is dropped. What is waited for is hurried up; where that is the write only, it is synced `within` that time
+    /// of being written, if that is said.
+    fn notify(&self, point: Point, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>);
 
     /// Keeps checkpoints from being cut until the guard is dropped.
     fn hold_checkpoints(&self) -> CheckpointHold<'_>;
@@ -456,33 +465,37 @@ impl Store {
         Self(log)
     }
 
-    /// Waits until everything before `end` is durable.
+    /// Whether the journal has come as far as the point says.
+    pub fn has_reached(&self, point: Point) -> bool {
+        self.reached(point.level) >= point.end
+    }
+
+    /// Waits until the journal has come as far as the point says.
+    ///
+    /// # Errors
+    /// [`JournalFailed`] when it never will.
+    pub async fn wait(&self, point: Point) -> Result<(), JournalFailed> {
+        self.wait_safe(SafeAt { point, within: None }).await
+    }
+
+    /// Waits until everything before `end` is durable, large records and all.
     ///
     /// # Errors
     /// [`JournalFailed`] when it never will be.
     pub async fn wait_synced(&self, end: Position) -> Result<(), JournalFailed> {
-        if self.synced() >= end {
-            return Ok(());
-        }
-        let (waiter, told) = WaitOnce::new();
-        self.notify_when_synced(end, waiter);
-        self.told(told).await
+        self.wait(Level::Synced.at(end)).await
     }
 
     /// Waits until something is as safe as it has to be.
     ///
     /// # Errors
     /// [`JournalFailed`] when it never will be.
-    pub async fn wait_safe(&self, SafeAt { end, durability }: SafeAt) -> Result<(), JournalFailed> {
-        if durability == Durability::Sync {
-            return self.wait_synced(end).await;
+    pub async fn wait_safe(&self, SafeAt { point, within }: SafeAt) -> Result<(), JournalFailed> {
+        if within.is_none() && self.has_reached(point) {
+            return Ok(());
         }
-        let (waiter, told) = WaitOnce::new();
-        self.notify_when_written(end, durability.within(), waiter);
-        self.told(told).await
-    }
-
-    async fn told(&self, told: oneshot::Receiver<()>) -> Result<(), JournalFailed> {
+        let (sender, told) = oneshot::channel();
+        self.notify(point, within, Arc::new(WaitOnce(Mutex::new(Some(sender)))));
         told.await
             .map_err(|_| self.failure().borrow().clone().unwrap_or_else(|| JournalFailed::new("closed")))
     }
@@ -500,15 +513,8 @@ impl Store {
 
 struct WaitOnce(Mutex<Option<oneshot::Sender<()>>>);
 
-impl WaitOnce {
-    fn new() -> (Arc<Self>, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        (Arc::new(Self(Mutex::new(Some(sender)))), receiver)
-    }
-}
-
 impl SyncWaiter for WaitOnce {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _point: Point) {
         if let Some(sender) = self.0.lock().take() {
             // The receiver may be gone: whoever waited gave up.
             let _ = sender.send(());
@@ -556,6 +562,8 @@ pub struct Report {
     pub messages: u64,
     /// Bytes cut off the last file behind its last good record: what a crash left half written.
     pub bytes_cut: u64,
+    /// Large records that a crash left half written while what stands behind them was whole. They were never confirmed.
+    pub unfinished: u64,
     /// Stretches of damaged bytes between good records, or behind the last of an earlier file; they were passed over.
     pub damages: u64,
     /// Their bytes, which are kept in the folder `damaged`.

@@ -6,9 +6,10 @@
 use super::damage::Damage;
 use super::files::{File, Files};
 use super::index::{IndexEntry, PageSummary};
-use super::journal::Shared;
+use super::journal::{Hurry, Shared};
 use super::record::{self, Bad};
 use super::{Error, SyncWaiter, rebuild, segment};
+use crate::durability::{Level, Point};
 use crate::message::Message;
 use crate::name::{ExchangeName, Position, QueueId};
 use crate::time::Duration;
@@ -95,7 +96,7 @@ impl Reader {
         queue: QueueId,
         page: &PageSummary,
     ) -> Result<Vec<IndexEntry>, ReadError> {
-        self.wait_written(&[(page.positions.1, 1)])?;
+        self.wait(Level::Written.at(Position(page.positions.1.0 + 1)))?;
         let starts = self.shared.state.lock().references.starts();
         Ok(rebuild::page(&*self.files, &self.dir, &starts, queue, page)?)
     }
@@ -180,13 +181,20 @@ impl Reader {
     fn wait_written(&self, records: &[Record]) -> Result<(), ReadError> {
         let ends = records.iter().map(|(position, bytes)| position.0 + u64::from(*bytes));
         let end = ends.max().unwrap_or(0);
-        if end <= self.shared.written.load(Relaxed) {
+        // A large record is written beside the others; whatever is as long may be one.
+        let is_large = records.iter().any(|(_, bytes)| *bytes as usize > self.shared.large_body_bytes);
+        let level = if is_large { Level::Written } else { Level::WrittenButLarge };
+        self.wait(level.at(Position(end)))
+    }
+
+    fn wait(&self, point: Point) -> Result<(), ReadError> {
+        if self.shared.reached(point.level) >= point.end.0 {
             return Ok(());
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.shared.notify_when_written(Position(end), None, Arc::new(Signal(sender)));
+        self.shared.notify(point, None, Arc::new(Signal(sender)), Hurry::Yes);
         // A disk that is slow, full or broken must not hold up those who read what is there.
-        receiver.recv_timeout(PATIENCE).map_err(|_| ReadError::NotWritten(Position(end)))
+        receiver.recv_timeout(PATIENCE).map_err(|_| ReadError::NotWritten(point.end))
     }
 }
 
@@ -200,7 +208,7 @@ struct Piece {
 struct Signal(mpsc::SyncSender<()>);
 
 impl SyncWaiter for Signal {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _point: Point) {
         // The receiver waits for this, or has lost its patience.
         let _ = self.0.try_send(());
     }

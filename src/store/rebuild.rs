@@ -7,7 +7,7 @@
 use super::alive;
 use super::files::Files;
 use super::index::{IndexEntry, PageSummary};
-use super::record::{self, Bad, Entry};
+use super::record::{Entry, Scan, What};
 use super::{Error, segment};
 use crate::name::{Position, QueueId, Sequence};
 use std::collections::BTreeMap;
@@ -51,21 +51,10 @@ fn collect(
     page: &PageSummary,
     found: &mut BTreeMap<Sequence, IndexEntry>,
 ) {
-    let mut at = segment::HEADER_BYTES;
-    while at < bytes.len() {
-        at += match record::read(&bytes[at..], start + at as u64) {
-            Ok((entries, length)) => {
-                for entry in &entries {
-                    collect_entry(entry, queue, page, found);
-                }
-                length
-            }
-            Err(Bad::Payload | Bad::Unknown { .. }) => record::total_length(&bytes[at..]),
-            Err(_) => match record::find(bytes, at + 1, start) {
-                Some(next) => next - at,
-                None => return,
-            },
-        };
+    for piece in Scan::new(bytes, start, segment::HEADER_BYTES) {
+        if let What::Record(entries) = &piece.what {
+            entries.iter().for_each(|entry| collect_entry(entry, queue, page, found));
+        }
     }
 }
 

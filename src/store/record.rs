@@ -17,9 +17,14 @@
 //! The checksum covers the record's position in the journal, the header before it and the payload, so that bytes which
 //! stand where they were not written are never taken for a record.
 
+mod large;
 mod progress;
+mod scan;
 
+use large::large_end;
+pub use large::{Sealing, large_bytes, write_large};
 pub use progress::{Origin, Progress, Range, Settled};
+pub use scan::{Piece, Scan, What};
 
 use crate::definition::Change;
 use crate::message::{Message, Properties};
@@ -56,6 +61,8 @@ pub enum Kind {
     Transaction = 3,
     /// Definitions changed.
     Changes = 4,
+    /// A large record stands behind this one; it may still have been on its way when the power went.
+    Large = 5,
 }
 
 /// Why bytes are no record.
@@ -110,7 +117,7 @@ pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 /// Starts a record and returns where it starts; its payload is appended next.
 fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();
-    let version = if kind == Kind::Changes { VERSION } else { VERSION_2 };
+    let version = if matches!(kind, Kind::Changes | Kind::Large) { VERSION } else { VERSION_2 };
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, version, 0, 0, 0, 0]);
     start
 }
@@ -410,6 +417,11 @@ pub enum Entry<'a> {
     Progress(Progressed),
     /// Definitions changed.
     Changes(Vec<Change>),
+    /// The record behind it is so long, and may not be whole: that is no damage.
+    Large {
+        /// Its length, with its header.
+        record_bytes: u64,
+    },
 }
 
 /// Reads the record at the start of `bytes`, whose journal position is `position`: its entries, several for a
@@ -434,6 +446,11 @@ pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, us
         }
         (4, VERSION) => {
             entries.push(Entry::Changes(serde_json::from_slice(payload).map_err(|_| Bad::Payload)?));
+        }
+        (5, VERSION) => {
+            let mut rest = payload;
+            let record_bytes = read_varint(&mut rest).filter(|_| rest.is_empty()).ok_or(Bad::Payload)?;
+            entries.push(Entry::Large { record_bytes });
         }
         _ => entries.push(read_single(kind, version, payload, position)?),
     }

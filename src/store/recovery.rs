@@ -56,6 +56,7 @@ pub(super) fn open(
             "the journal ends at {end}, before the last checkpoint at {covered}: files are missing"
         ));
     }
+    sync_read(&setting, &replayed, mark.position)?;
     let current = open_current(&setting, &replayed, mark.position.max(replayed.given_out))?;
     let is_covered = mark.position == current.next;
     let is_new = segments.is_empty() && mark.position == 0;
@@ -80,12 +81,13 @@ pub(super) fn open(
     }
     let has_checkpoint = is_covered && had_index;
     let is_checkpoint_due = !is_new && !has_checkpoint;
-    let shared = Arc::new(Shared::new(state, setting.options.segment_bytes, sender, is_checkpoint_due));
+    let shared = Arc::new(Shared::new(state, &setting.options, sender, is_checkpoint_due));
     shared.damages.store(report.damages, Relaxed);
-    let (files, delay) = (setting.environment.files.clone(), setting.options.sync_delay);
+    let files = setting.environment.files.clone();
     let images = Arc::new(Images::new(Arc::clone(&catalog.metadata) as Arc<dyn Metadata>));
     let reader = Arc::new(Reader::new(shared.clone(), files.clone(), journal_dir.clone()));
-    let committer = Committer::new(shared.clone(), files, journal_dir.clone(), delay, current.file);
+    let committer =
+        Committer::new(shared.clone(), files, journal_dir.clone(), &setting.options, current.file);
     let pages = (Arc::clone(&images), Arc::clone(&reader));
     let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, pages, tasks, lock);
     let compactor = Compactor::new(shared.clone(), reader.clone());
@@ -354,8 +356,20 @@ struct Opened {
     file: Current,
 }
 
-/// Opens the last file for appending, or begins a new one; what was read from it is made durable first, since a
-/// killed process may have left it in the page cache only.
+/// Makes durable what was read: a killed process may have left it in the page cache only, and not in the last file alone,
+/// because large records are written while the next file has begun.
+fn sync_read(setting: &Setting, replayed: &Replayed, covered: u64) -> Result<(), Error> {
+    let starts = &replayed.starts;
+    let ends = starts.iter().skip(1).chain([&u64::MAX]);
+    for (start, _) in starts.iter().zip(ends).filter(|(_, end)| **end > covered) {
+        let path = segment::path(&setting.journal, *start);
+        let synced = setting.files().open(&path).and_then(|file| file.sync());
+        synced.map_err(|error| Error::io(&path, error))?;
+    }
+    Ok(())
+}
+
+/// Opens the last file for appending, or begins a new one.
 fn open_current(setting: &Setting, replayed: &Replayed, covered: u64) -> Result<Opened, Error> {
     let mut starts = replayed.starts.clone();
     let next = replayed.end.max(covered);
@@ -383,5 +397,5 @@ fn open_current(setting: &Setting, replayed: &Replayed, covered: u64) -> Result<
         starts.push(start);
     }
     let next = next.max(start + segment::HEADER_BYTES as u64);
-    Ok(Opened { starts, next, file: Current { file, start } })
+    Ok(Opened { starts, next, file: Current { file: file.into(), start } })
 }

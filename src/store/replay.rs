@@ -8,7 +8,7 @@ use super::catalog::{self, Contents};
 use super::damage::Damage;
 use super::files::Files;
 use super::metadata::Metadata;
-use super::record::{self, Bad, Entry};
+use super::record::{Bad, Entry, Scan, What};
 use super::{Error, RecoveredQueue, Report, segment};
 use crate::definition::{Change, Definition};
 use crate::name::{Position, QueueId};
@@ -104,36 +104,30 @@ impl Replay {
         }
         at = at.max(usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX)).min(bytes.len());
         let mut torn = None;
-        while torn.is_none() && at < bytes.len() {
-            match record::read(&bytes[at..], start + at as u64) {
-                Ok((entries, length)) => {
-                    at += length;
+        for piece in Scan::new(&bytes, start, at) {
+            at = piece.end;
+            match piece.what {
+                What::Record(entries) => {
                     report.records += 1;
-                    let position = start + (at - length) as u64;
                     for entry in entries {
-                        if self.apply(entry, position)?.is_err() {
-                            report.warnings.push(unreadable(path, at - length));
+                        if self.apply(entry, start + piece.at as u64)?.is_err() {
+                            report.warnings.push(unreadable(path, piece.at));
                         }
                     }
                 }
-                Err(Bad::Payload) => {
-                    report.warnings.push(unreadable(path, at));
-                    at += record::total_length(&bytes[at..]);
-                }
-                Err(Bad::Unknown { kind, version }) => {
+                What::Unreadable(Bad::Unknown { kind, version }) => {
                     let found = format!("a record of kind {kind} version {version}");
                     let expected = "kinds of this version of Warren".into();
                     return Err(Error::Format { path: path.into(), found, expected });
                 }
-                Err(reason) => match record::find(&bytes, at + 1, start) {
-                    None if is_last => torn = Some(reason),
-                    good => {
-                        let end = good.unwrap_or(bytes.len());
-                        let damage = Damage { path, offset: at, bytes: &bytes[at..end], reason };
-                        damage.pass_over(&*self.place.files, &self.place.data_dir, report)?;
-                        at = end;
-                    }
-                },
+                What::Unreadable(_) => report.warnings.push(unreadable(path, piece.at)),
+                What::Unfinished => report.unfinished += 1,
+                What::Rest(reason) if is_last => (at, torn) = (piece.at, Some(reason)),
+                What::Rest(reason) | What::Damage(reason) => {
+                    let damage =
+                        Damage { path, offset: piece.at, bytes: &bytes[piece.at..piece.end], reason };
+                    damage.pass_over(&*self.place.files, &self.place.data_dir, report)?;
+                }
             }
         }
         if is_last {
@@ -166,7 +160,7 @@ impl Replay {
                 catalog::apply_changes(&mut self.definitions, &changes);
                 self.changes.extend(changes);
             }
-            Entry::Changes(_) => {}
+            Entry::Changes(_) | Entry::Large { .. } => {}
         }
         Ok(Ok(()))
     }

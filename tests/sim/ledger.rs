@@ -2,7 +2,37 @@
 
 use crate::node::Found;
 use std::collections::{BTreeMap, BTreeSet};
+use warren::durability::{Level, Point};
 use warren::name::{Position, QueueId, Sequence};
+
+/// What was synced when a life ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Synced {
+    pub(crate) all: Position,
+    /// All but large records.
+    pub(crate) but_large: Position,
+}
+
+impl Synced {
+    pub(crate) const ALL: Self = Self { all: Position(u64::MAX), but_large: Position(u64::MAX) };
+
+    pub(crate) fn has(&self, point: Point) -> bool {
+        match point.level {
+            Level::Synced => point.end <= self.all,
+            Level::SyncedButLarge => point.end <= self.but_large,
+            Level::Written | Level::WrittenButLarge => false,
+        }
+    }
+
+    /// The same, where a start has found what has no point.
+    fn has_now(&self, point: Option<Point>) -> bool {
+        point.is_none_or(|point| self.has(point))
+    }
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { all: self.all.max(other.all), but_large: self.but_large.max(other.but_large) }
+    }
+}
 
 /// A message in a queue.
 pub(crate) type Place = (QueueId, Sequence);
@@ -13,17 +43,17 @@ pub(crate) struct Fate {
     /// What its body says.
     pub(crate) number: u64,
     pub(crate) is_persistent: bool,
-    /// Where its record ends; 0 = a start has found it.
-    pub(crate) end: Position,
-    /// Where the record ends that settles it.
-    pub(crate) settled: Option<Position>,
+    /// When it is safe; none = never, or a start has found it.
+    safe: Option<Point>,
+    /// When it is safe that it was settled.
+    pub(crate) settled: Option<Point>,
     pub(crate) is_delivered: bool,
 }
 
 /// Messages that moved from queue to queue, all together.
 #[derive(Clone, Debug)]
 pub(crate) struct Moved {
-    pub(crate) end: Position,
+    pub(crate) end: Point,
     pub(crate) from: Vec<Place>,
     pub(crate) to: Vec<Place>,
 }
@@ -31,8 +61,9 @@ pub(crate) struct Moved {
 /// A queue's definition.
 #[derive(Clone, Copy, Debug)]
 struct Declared {
-    at: Position,
-    deleted: Option<Position>,
+    /// None: a start has found it.
+    at: Option<Point>,
+    deleted: Option<Point>,
 }
 
 #[derive(Debug, Default)]
@@ -43,23 +74,23 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn declared(&mut self, queue: QueueId, at: Position) {
-        self.queues.insert(queue, Declared { at, deleted: None });
+    pub(crate) fn declared(&mut self, queue: QueueId, at: Point) {
+        self.queues.insert(queue, Declared { at: Some(at), deleted: None });
     }
 
-    pub(crate) fn deleted(&mut self, queue: QueueId, at: Position) {
+    pub(crate) fn deleted(&mut self, queue: QueueId, at: Point) {
         self.queues.get_mut(&queue).expect("it was declared").deleted = Some(at);
     }
 
-    pub(crate) fn published(&mut self, place: Place, number: u64, is_persistent: bool, end: Position) {
-        let fate = Fate { number, is_persistent, end, settled: None, is_delivered: false };
+    pub(crate) fn published(&mut self, place: Place, number: u64, safe: Option<Point>) {
+        let fate = Fate { number, is_persistent: safe.is_some(), safe, settled: None, is_delivered: false };
         assert!(
             self.fates.insert(place, fate).is_none_or(|before| before.settled.is_some()),
             "{place:?} is taken"
         );
     }
 
-    pub(crate) fn settled(&mut self, place: Place, end: Position) {
+    pub(crate) fn settled(&mut self, place: Place, end: Point) {
         let fate = self.fates.get_mut(&place).unwrap_or_else(|| panic!("{place:?} was never there"));
         assert_eq!(fate.settled, None, "{place:?} is settled twice");
         fate.settled = Some(end);
@@ -78,20 +109,22 @@ impl Ledger {
     }
 
     /// Checks what a start found, after what was synced up to `synced`, and goes on from there.
-    pub(crate) fn check_start(&mut self, synced: Position, found: &Found) {
+    pub(crate) fn check_start(&mut self, synced: Synced, found: &Found) {
         for (&queue, declared) in &self.queues {
             let is_found = found.queues.contains_key(&queue);
             match declared.deleted {
-                Some(deleted) => assert!(!is_found || deleted > synced, "{queue} was deleted and is back"),
-                None => assert!(is_found || declared.at > synced, "{queue} was declared and is lost"),
+                Some(deleted) => {
+                    assert!(!is_found || !synced.has(deleted), "{queue} was deleted and is back")
+                }
+                None => assert!(is_found || !synced.has_now(declared.at), "{queue} was declared and is lost"),
             }
         }
         for (&(queue, sequence), fate) in
             self.fates.iter().filter(|((queue, _), _)| found.queues.contains_key(queue))
         {
             let message = found.queues[&queue].get(&sequence);
-            let is_settled = fate.settled.is_some_and(|end| end <= synced);
-            let is_safe = fate.is_persistent && fate.settled.is_none() && fate.end <= synced;
+            let is_settled = fate.settled.is_some_and(|at| synced.has(at));
+            let is_safe = fate.is_persistent && fate.settled.is_none() && synced.has_now(fate.safe);
             match message {
                 None => {
                     assert!(!is_safe, "{queue} {sequence}: confirmed, and lost: {fate:?}, synced {synced:?}")
@@ -112,25 +145,29 @@ impl Ledger {
         self.restart(found);
     }
 
-    fn check_moved(&self, moved: &Moved, synced: Position, found: &Found) {
+    fn check_moved(&self, moved: &Moved, synced: Synced, found: &Found) {
         let has =
             |(queue, sequence): &Place| found.queues.get(queue).map(|queue| queue.contains_key(sequence));
         let mut signs = BTreeSet::new();
         for place in &moved.to {
             // Where it went on since, nothing can be said.
-            if self.fates.get(place).is_some_and(|fate| fate.settled.is_none() && fate.end == moved.end) {
+            if self
+                .fates
+                .get(place)
+                .is_some_and(|fate| fate.settled.is_none() && fate.safe == Some(moved.end))
+            {
                 signs.extend(has(place));
             }
         }
         for place in &moved.from {
-            let is_of_it = |fate: &&Fate| fate.settled == Some(moved.end) && fate.end <= synced;
+            let is_of_it = |fate: &&Fate| fate.settled == Some(moved.end) && synced.has_now(fate.safe);
             if self.fates.get(place).filter(is_of_it).is_some() {
                 signs.extend(has(place).map(|is_there| !is_there));
             }
         }
         assert!(signs.len() <= 1, "half of a transaction: {moved:?}");
         assert!(
-            moved.end > synced || !signs.contains(&false),
+            !synced.has(moved.end) || !signs.contains(&false),
             "a committed transaction is undone: {moved:?}"
         );
     }
@@ -138,7 +175,7 @@ impl Ledger {
     fn restart(&mut self, found: &Found) {
         self.moved.clear();
         let found_queues = found.queues.keys();
-        self.queues = found_queues.map(|id| (*id, Declared { at: Position::NONE, deleted: None })).collect();
+        self.queues = found_queues.map(|id| (*id, Declared { at: None, deleted: None })).collect();
         self.fates = found
             .queues
             .iter()
@@ -146,8 +183,7 @@ impl Ledger {
                 messages.iter().map(|(sequence, message)| ((*queue, *sequence), *message))
             })
             .map(|(place, (number, is_delivered))| {
-                let end = Position::NONE;
-                (place, Fate { number, is_persistent: true, end, settled: None, is_delivered })
+                (place, Fate { number, is_persistent: true, safe: None, settled: None, is_delivered })
             })
             .collect();
     }

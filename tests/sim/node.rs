@@ -3,11 +3,12 @@
 //! between them.
 
 use crate::disk::SimDisk;
-use crate::ledger::{Ledger, Moved, Place};
+use crate::ledger::{Ledger, Moved, Place, Synced};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
+use warren::durability::{Durability, Level, Point};
 use warren::message::{Message, Properties};
 use warren::name::{Position, QueueId, Sequence};
 use warren::queue::state::{Bounds, Command, Effect, Entry, Load, Pressure, Read, Shape, State, Window};
@@ -22,7 +23,13 @@ const BOUNDS: Bounds =
     Bounds { page_entries: 4, imaged_entries_min: 2, load_entries_max: 6, noted_messages: 8 };
 
 pub(crate) fn options() -> Options {
-    Options { segment_bytes: 2_048, sync_delay: Some(Duration::from_millis(20)), ..Options::new("/data") }
+    Options {
+        segment_bytes: 2_048,
+        large_body_bytes: 200,
+        slice_bytes: 60,
+        sync_delay: Some(Duration::from_millis(20)),
+        ..Options::new("/data")
+    }
 }
 
 /// What a start found: by queue and place, the number in the message's body and whether it says it was delivered.
@@ -45,7 +52,7 @@ struct Held {
     /// Asked for, oldest first: more than one where the compactor read a page that was asked for.
     loads: VecDeque<Load>,
     answers: VecDeque<Command<'static>>,
-    notes: Vec<(Position, Sequence)>,
+    notes: Vec<(Point, Sequence)>,
     unacked: Vec<Sequence>,
     /// What was told to a `Get`.
     got: Option<(Sequence, bool, Arc<Message>)>,
@@ -65,6 +72,11 @@ pub(crate) struct Node {
     broker: Arc<Broker>,
     next_queue_id: u64,
     pub(crate) next_number: u64,
+}
+
+/// When a record that ends there is safe.
+fn safe_at(end: Position, is_large: bool) -> Point {
+    Durability::Sync.safe_at(end, is_large).point
 }
 
 fn message(number: u64, length: usize, is_persistent: bool) -> Arc<Message> {
@@ -126,7 +138,7 @@ impl Broker {
                     Effect::Returned(entry) => returned.extend(entry.is_durable.then_some(entry.sequence)),
                     Effect::Note(below) => {
                         let progress = Progress { deliverable_below: below, ..Progress::default() };
-                        held.notes.push((store.append_progress(id, &progress), below));
+                        held.notes.push((safe_at(store.append_progress(id, &progress), false), below));
                     }
                     Effect::PageSettled(page) => pages.push(*page),
                     Effect::Load(load) => held.loads.push_back(load),
@@ -153,7 +165,7 @@ impl Broker {
             ..Progress::default()
         };
         if !written.is_empty() || !progress.is_empty() {
-            let end = store.append_progress(id, &progress);
+            let end = safe_at(store.append_progress(id, &progress), false);
             written.iter().for_each(|settled| ledger.settled((id, settled.sequence), end));
             for page in &pages {
                 let transient = |fate: &crate::ledger::Fate| !fate.is_persistent;
@@ -253,6 +265,13 @@ impl Node {
         (Self { store, broker, next_queue_id, next_number: 0 }, found)
     }
 
+    pub(crate) fn synced(&self) -> Synced {
+        Synced {
+            all: self.store.reached(Level::Synced),
+            but_large: self.store.reached(Level::SyncedButLarge),
+        }
+    }
+
     pub(crate) fn ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
         work(&mut self.broker.ledger.lock())
     }
@@ -270,13 +289,13 @@ impl Node {
     pub(crate) fn declare(&mut self) {
         let id = QueueId(self.next_queue_id);
         self.next_queue_id += 1;
-        let at = self.store.append_changes(&[Change::Put(definition(id))]);
+        let at = safe_at(self.store.append_changes(&[Change::Put(definition(id))]), false);
         self.ledger(|ledger| ledger.declared(id, at));
         self.broker.queues.lock().insert(id, held(RecoveredQueue::default()));
     }
 
     pub(crate) fn delete(&mut self, id: QueueId) {
-        let at = self.store.append_changes(&[Change::Delete(definition(id).key())]);
+        let at = safe_at(self.store.append_changes(&[Change::Delete(definition(id).key())]), false);
         self.ledger(|ledger| ledger.deleted(id, at));
         let Some(mut held) = self.broker.queues.lock().remove(&id) else { return };
         let (mut entries, pages) = held.state.take_all();
@@ -310,8 +329,8 @@ impl Node {
         let appended =
             is_persistent.then(|| self.store.append_publish(&message, &targets, Origin::default()));
         for (id, sequence) in targets {
-            let end = appended.map_or(Position::NONE, |appended| appended.end);
-            self.ledger(|ledger| ledger.published((id, sequence), number, is_persistent, end));
+            let safe = appended.map(|appended| safe_at(appended.end, appended.is_large));
+            self.ledger(|ledger| ledger.published((id, sequence), number, safe));
             let place = appended.map(|appended| (appended.position, appended.record_bytes));
             let held = guard.get_mut(&id).expect("it was there");
             self.broker.run(id, held, Command::Enqueue(entry(sequence, place, &message)), false);
@@ -335,7 +354,7 @@ impl Node {
     pub(crate) fn show(&self, id: QueueId) -> String {
         let guard = self.broker.queues.lock();
         let Held { state, loads, answers, notes, .. } = &guard[&id];
-        let (ready, synced) = (state.ready_count(), self.store.synced());
+        let (ready, synced) = (state.ready_count(), self.synced());
         format!(
             "{ready} ready; loads {loads:?}, answers {answers:?}, notes {notes:?}, synced {synced:?}, {state:?}"
         )
@@ -419,10 +438,11 @@ impl Node {
         self.broker.run(from, held, Command::Ack(&durable), true);
         let (places, end) =
             self.store.append_transaction(&[(&*message, &targets[..])], &[(from, &entries[..])]);
+        let end = safe_at(end, false);
         let moved = Moved { end, from: durable.iter().map(|at| (from, *at)).collect(), to: targets.clone() };
         self.ledger(|ledger| {
             moved.from.iter().for_each(|place| ledger.settled(*place, end));
-            targets.iter().for_each(|place| ledger.published(*place, number, true, end));
+            targets.iter().for_each(|place| ledger.published(*place, number, Some(end)));
             ledger.moved(moved);
         });
         for (id, sequence) in targets {
@@ -463,8 +483,8 @@ impl Node {
         if let Some(answer) = held.answers.pop_front() {
             self.broker.run(id, held, answer, false);
         }
-        let synced = self.store.synced();
-        let (durable, waiting): (Vec<_>, Vec<_>) = held.notes.drain(..).partition(|(end, _)| *end <= synced);
+        let is_safe = |(at, _): &(Point, Sequence)| self.store.has_reached(*at);
+        let (durable, waiting): (Vec<_>, Vec<_>) = held.notes.drain(..).partition(is_safe);
         held.notes = waiting;
         for (_, below) in durable {
             self.broker.run(id, held, Command::Noted(below), false);

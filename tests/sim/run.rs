@@ -2,9 +2,9 @@
 
 use crate::dice::Dice;
 use crate::disk::{Mood, SimDisk};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Synced};
 use crate::node::Node;
-use warren::name::{Position, QueueId};
+use warren::name::QueueId;
 use warren::store::Step;
 use warren::time::{Duration, Instant, now};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> u64 {
     let mut run = Run { seed, dice: Dice::new(seed), disk: SimDisk::new(seed), now: now(), is_traced };
     let mut ledger = Ledger::default();
     let mut next_number = 1;
-    let mut synced = Position::NONE;
+    let mut synced = Synced::default();
     for life in 0..LIVES {
         run.trace(|| format!("life {life}"));
         let (mut node, found) = Node::start(&run.disk, ledger);
@@ -82,14 +82,14 @@ impl Run {
         end
     }
 
-    fn end(&mut self, mut node: Node, end: End) -> (Ledger, Position) {
-        let mut synced = node.store.synced();
+    fn end(&mut self, mut node: Node, end: End) -> (Ledger, Synced) {
+        let mut synced = node.synced();
         self.trace(|| format!("{end:?}, synced {synced:?}"));
         if end == End::Stop {
             self.settle_down(&mut node);
             // The power may go meanwhile.
             let closed = node.store.close();
-            synced = if closed.is_ok() { Position(u64::MAX) } else { node.store.synced().max(synced) };
+            synced = if closed.is_ok() { Synced::ALL } else { node.synced().max(synced) };
         }
         let is_down = self.disk.is_down() || node.store.failure().borrow().is_some();
         let ledger = node.stop();
@@ -218,7 +218,7 @@ impl Run {
     }
 
     /// The last life: everything comes out, in order, and nothing is left of it on the disk.
-    fn drain(&mut self, ledger: Ledger, synced: Position) {
+    fn drain(&mut self, ledger: Ledger, synced: Synced) {
         let (mut node, found) = Node::start(&self.disk, ledger);
         node.ledger(|ledger| ledger.check_start(synced, &found));
         self.settle_down(&mut node);

@@ -5,7 +5,7 @@ use crate::amqp::confirms::Awaited;
 use crate::amqp::handshake;
 use crate::amqp::method::{basic, confirm, exchange, queue, tx};
 use crate::amqp::request::{Published, Topology};
-use crate::durability::{Durability, SafeAt};
+use crate::durability::Durability;
 use crate::event::Source;
 use crate::message::{Message, Properties};
 use crate::name::Position;
@@ -287,11 +287,11 @@ fn a_confirm_waits_for_its_position_in_the_journal() {
     peer.send_class(1, AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: true })));
     peer.publish(1, "k", b"m");
     assert!(peer.next().is_some());
-    let safe_at = SafeAt { end: Position(100), durability: Durability::Sync };
+    let safe_at = Durability::Sync.safe_at(Position(100), false);
     peer.machine.handle_reply(Reply::Published(Published::SafeAt(safe_at)));
-    assert_eq!(peer.machine.flush_confirms().synced, Position(100));
+    assert_eq!(peer.machine.flush_confirms().ends, [0, 100, 0, 0].map(Position));
     assert_eq!(peer.said(), Vec::<String>::new());
-    assert_eq!(peer.machine.handle_event(Event::Synced(Position(100))), Ok(()));
+    assert_eq!(peer.machine.handle_event(Event::Reached(safe_at.point)), Ok(()));
     assert_eq!(peer.machine.flush_confirms(), Awaited::default());
     assert_eq!(peer.said(), ["1 60.80"]);
 }

@@ -12,10 +12,12 @@ use crate::broker::consume::{self, TransactionSettles};
 use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use crate::broker::{Durable, Error, Outcome, Session};
 use crate::definition::{Binding, Destination};
+use crate::durability::Level;
 use crate::name::{
     BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, Position, QueueId, QueueName, Sequence,
     VhostName,
 };
+use crate::store::LARGE_BODY_BYTES;
 use crate::time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,13 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn publish(&mut self, publish: Publish) -> Reply {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
         let Publish { message, refusal, .. } = publish;
+        let is_large = message.body().len() > LARGE_BODY_BYTES;
         match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
             Ok(Outcome::Safe) => {
-                self.mind_the_journal().await;
+                self.mind_the_journal(is_large).await;
                 Reply::Published(Published::Safe)
             }
             Ok(Outcome::SafeAt(at)) => {
-                self.mind_the_journal().await;
+                self.mind_the_journal(is_large).await;
                 Reply::Published(Published::SafeAt(at))
             }
             Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
@@ -139,14 +142,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Publishers are slowed to what the disk takes: what is appended and not yet on disk is held in memory. That holds for
-    /// transient messages, too: their queue may have let them leave memory for the journal.
-    async fn mind_the_journal(&mut self) {
+    /// transient messages, too: their queue may have let them leave memory for the journal. Large bodies that wait for the
+    /// disk slow only those who publish such.
+    async fn mind_the_journal(&mut self, is_large: bool) {
+        let level = if is_large { Level::Synced } else { Level::SyncedButLarge };
         let store = &self.broker.store;
         let appended = store.appended().0;
-        if appended > store.synced().0 + JOURNAL_AHEAD_BYTES_MAX {
+        if appended > store.reached(level).0 + JOURNAL_AHEAD_BYTES_MAX {
             self.wakes.flush();
             // A journal that failed ends the process: nothing is to be said here.
-            let _ = store.wait_synced(Position(appended - JOURNAL_AHEAD_BYTES_MAX / 2)).await;
+            let _ = store.wait(level.at(Position(appended - JOURNAL_AHEAD_BYTES_MAX / 2))).await;
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a queue's commands lead to, carried out: the journal, outboxes, the pager. Always under the queue's lock.
 
 use super::{Inner, Outcome, Queue, Taken};
+use crate::durability::{Level, Point};
 use crate::event::{Delivery, Event, Source};
 use crate::message::Message;
-use crate::name::{Position, Sequence};
+use crate::name::Sequence;
 use crate::outbox::{Room, Wakes};
 use crate::queue::Pager;
 use crate::queue::memory::Reported;
@@ -141,14 +142,14 @@ impl Queue {
     fn note(&self, inner: &mut Inner, below: Sequence) {
         let progress = Progress { deliverable_below: below, ..Progress::default() };
         let store = &self.services.store;
-        let end = store.append_progress(self.definition.id, &progress);
-        if store.synced() >= end || store.disk().borrow().is_refusing() {
+        let point = Level::SyncedButLarge.at(store.append_progress(self.definition.id, &progress));
+        if store.has_reached(point) || store.disk().borrow().is_refusing() {
             let Inner { state, effects, .. } = inner;
             state.apply(Millis::default(), Command::Noted(below), effects);
             self.loaded.notify_waiters();
         } else {
             let noted = Noted { queue: self.weak(), below, pager: Arc::clone(&self.services.pager) };
-            store.notify_when_synced(end, Arc::new(noted));
+            store.notify(point, None, Arc::new(noted));
         }
     }
 
@@ -192,7 +193,7 @@ struct Noted {
 }
 
 impl SyncWaiter for Noted {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _point: Point) {
         self.pager.noted(self.queue.clone(), self.below);
     }
 }

@@ -3,7 +3,7 @@
 use super::super::checkpoint::{DEFINITIONS_NAME, QUEUES_NAME};
 use super::super::files::{Disk, Files};
 use super::super::index::{IndexEntry, PageSummary};
-use super::super::record::{self, Bad, Entry, Target};
+use super::super::record::{Entry, Scan, Target, What};
 use super::super::{Recovered, Store, images, segment, snapshot};
 use super::{Error, Place, Tell, dry};
 use crate::definition::Definition;
@@ -237,34 +237,37 @@ impl FileCheck<'_> {
 
     fn read(&mut self, bytes: &[u8]) {
         self.checked.messages += self.wanted.values().map(|(_, targets)| targets.len() as u64).sum::<u64>();
-        let mut at = segment::HEADER_BYTES;
+        let at = segment::HEADER_BYTES;
         if bytes.len() < at {
             return self.torn(0, bytes.len(), "incomplete header");
         }
         if !segment::has_header(bytes, self.start) {
             self.damage(0, "damaged header");
         }
-        while at < bytes.len() {
-            match record::read(&bytes[at..], self.start + at as u64) {
-                Ok((entries, length)) => {
+        for piece in Scan::new(bytes, self.start, at) {
+            let (at, count) = (piece.at, piece.end - piece.at);
+            match piece.what {
+                What::Record(entries) => {
                     self.checked.records += 1;
                     entries.iter().for_each(|entry| self.found(entry));
-                    at += length;
                 }
-                Err(bad @ (Bad::Payload | Bad::Unknown { .. })) => {
-                    self.damage(at, &bad.to_string());
-                    at += record::total_length(&bytes[at..]);
+                What::Unreadable(bad) => self.damage(at, &bad.to_string()),
+                What::Unfinished => self.unfinished(at, count),
+                What::Rest(bad) if self.is_last => self.torn(at, count, &bad.to_string()),
+                What::Rest(bad) | What::Damage(bad) => {
+                    self.damage(at, &format!("{bad}: {count} bytes are no record"));
                 }
-                Err(bad) => match record::find(bytes, at + 1, self.start) {
-                    None if self.is_last => return self.torn(at, bytes.len() - at, &bad.to_string()),
-                    good => {
-                        let end = good.unwrap_or(bytes.len());
-                        self.damage(at, &format!("{bad}: {} bytes are no record", end - at));
-                        at = end;
-                    }
-                },
             }
         }
+    }
+
+    /// The same in the middle. With a message there that should be, it is damage, too.
+    fn unfinished(&mut self, at: usize, count: usize) {
+        let path = display(self.path);
+        self.checked.notes.push(format!(
+            "{path}: offset {at}: room for {count} bytes of a message that a crash left half written; it was never \
+             confirmed"
+        ));
     }
 
     /// What a crash may leave. With a message in it that should be there, it is damage all the same: see `end`.

@@ -3,8 +3,9 @@
 use super::super::index::ImageId;
 use super::super::metadata::{Batch, Metadata, SledMetadata, wait_closed};
 use super::super::tests::support::{self, Model, files, held, open, options};
-use super::super::{Options, segment};
+use super::super::{Drive, Environment, Options, Step, open_with, segment};
 use super::*;
+use crate::durability::Level;
 use crate::message::{Message, Properties};
 use crate::time::Millis;
 use std::fs;
@@ -100,6 +101,28 @@ fn filled(dirs: &Dirs) -> Arc<Model> {
     drop(store);
     wait_closed(&dirs.data.path().join("sled")).unwrap();
     model
+}
+
+#[test]
+fn a_check_says_that_a_crash_left_a_large_message_half_written_and_that_this_is_no_damage() {
+    let dirs = Dirs::new();
+    let (store, recovered) =
+        open_with(options(dirs.data.path()), Environment::real(), Drive::Manual).unwrap();
+    let (model, now) = (Model::new(&store, &recovered), crate::time::now());
+    model.declare(&store, 1);
+    let large = model.publish(&store, &[1], &vec![7; 3 << 20]);
+    let small = model.publish(&store, &[1], b"small");
+    while !store.has_reached(Level::SyncedButLarge.at(small)) {
+        assert_eq!(store.step_committer(now), Step::Worked);
+    }
+    assert!(store.synced() < large);
+    drop((store, recovered, model));
+    wait_closed(&dirs.data.path().join("sled")).unwrap();
+    let checked = dirs.check();
+    assert_eq!(checked.damage, [""; 0]);
+    let is_named = |note: &String| note.contains("half written") && note.contains("never confirmed");
+    assert!(checked.notes.iter().any(is_named), "{:?}", checked.notes);
+    assert_eq!(checked.messages, 1);
 }
 
 fn flip(path: &Path, offset: u64) {

@@ -8,6 +8,7 @@ use super::line::{Line, LineError};
 use super::queues::{self, Shelf};
 use super::{Error, Place, Tell, durable_queues, visit_entries};
 use crate::definition;
+use crate::durability::{Level, Point};
 use crate::name::Position;
 use crate::time::Duration;
 use std::io::{self, BufRead, Write};
@@ -196,7 +197,7 @@ fn import_lines(
 struct Signal(mpsc::SyncSender<()>);
 
 impl SyncWaiter for Signal {
-    fn synced(&self, _position: Position) {
+    fn reached(&self, _point: Point) {
         // Whoever waits gave up.
         let _ = self.0.try_send(());
     }
@@ -205,7 +206,7 @@ impl SyncWaiter for Signal {
 /// Waits until everything before `end` is durable; a disk that refuses ends it.
 fn wait_synced(store: &Store, end: Position) -> Result<(), Error> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    store.notify_when_synced(end, Arc::new(Signal(sender)));
+    store.notify(Level::Synced.at(end), None, Arc::new(Signal(sender)));
     loop {
         match receiver.recv_timeout(LOOK_INTERVAL) {
             Ok(()) => return Ok(()),

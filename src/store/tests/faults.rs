@@ -4,6 +4,7 @@ use super::super::index::{ImageId, IndexEntry, PageSummary};
 use super::super::{Drive, Error, Options, ReadError, Recovered, Store, SyncWaiter, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Model, options};
+use crate::durability::{Level, Point};
 use crate::name::{Position, QueueId};
 use parking_lot::Mutex;
 use std::io;
@@ -43,8 +44,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 struct Tell(mpsc::SyncSender<Position>);
 
 impl SyncWaiter for Tell {
-    fn synced(&self, position: Position) {
-        self.0.send(position).unwrap();
+    fn reached(&self, point: Point) {
+        self.0.send(point.end).unwrap();
     }
 }
 
@@ -69,7 +70,7 @@ fn publishers_to_many_queues_share_one_sync() {
     let (sender, confirms) = mpsc::sync_channel(1_000);
     for id in 1..=200 {
         let end = model.publish(&store, &[id], b"x");
-        store.notify_when_synced(end, Arc::new(Tell(sender.clone())));
+        store.notify(Level::Synced.at(end), None, Arc::new(Tell(sender.clone())));
     }
     drop(go);
     for _ in 1..=200 {
@@ -157,12 +158,12 @@ fn after_a_failed_sync_nothing_is_confirmed_and_everybody_knows() {
     let before = store.synced();
     let (sender, confirms) = mpsc::sync_channel(10);
     let end = model.declare(&store, 1);
-    store.notify_when_synced(end, Arc::new(Tell(sender.clone())));
+    store.notify(Level::Synced.at(end), None, Arc::new(Tell(sender.clone())));
     let failed = block_on(store.wait_synced(end)).unwrap_err();
     assert_eq!(block_on(store.wait_failed()), failed);
     assert!(failed.reason.starts_with("cannot sync /data/journal/"), "{failed}");
     let later = model.publish(&store, &[1], b"too late");
-    store.notify_when_synced(later, Arc::new(Tell(sender)));
+    store.notify(Level::Synced.at(later), None, Arc::new(Tell(sender)));
     assert_eq!(block_on(store.wait_synced(later)), Err(failed.clone()));
     assert_eq!(confirms.recv(), Err(mpsc::RecvError), "the waiters were dropped, not called");
     assert_eq!(store.synced(), before);

@@ -3,6 +3,7 @@
 use super::super::{Drive, Options, Step, Store, SyncWaiter, open_with};
 use super::disk::SimDisk;
 use super::support::{Model, held, options};
+use crate::durability::{Level, Point};
 use crate::name::{Position, QueueId};
 use crate::time::{self, Duration, Instant};
 use parking_lot::Mutex;
@@ -17,12 +18,9 @@ struct Told {
 }
 
 impl SyncWaiter for Told {
-    fn synced(&self, position: Position) {
-        *self.synced.lock() = position;
-    }
-
-    fn written(&self, position: Position) {
-        *self.written.lock() = position;
+    fn reached(&self, point: Point) {
+        let told = if point.level == Level::WrittenButLarge { &self.written } else { &self.synced };
+        *told.lock() = point.end;
     }
 }
 
@@ -63,7 +61,7 @@ fn alone_a_confirm_costs_one_sync() {
     for round in 1..=10 {
         let told = Arc::new(Told::default());
         let end = model.publish(&store, &[1], b"x");
-        store.notify_when_synced(end, told.clone());
+        store.notify(Level::Synced.at(end), None, told.clone());
         assert_eq!(store.step_committer(now), Step::Worked);
         assert_eq!((*told.synced.lock(), store.counters().syncs - before.syncs), (end, round));
         assert_eq!(store.counters().writes - before.writes, round);
@@ -78,7 +76,7 @@ fn what_comes_while_a_sync_runs_shares_the_next_one() {
     let told: Vec<_> = (0..100)
         .map(|_| {
             let told = Arc::new(Told::default());
-            store.notify_when_synced(model.publish(&store, &[1], b"x"), told.clone());
+            store.notify(Level::Synced.at(model.publish(&store, &[1], b"x")), None, told.clone());
             told
         })
         .collect();
@@ -93,7 +91,7 @@ fn within_an_interval_it_is_told_when_written_and_synced_when_the_interval_is_ov
     let before = store.counters().syncs;
     let (told, within) = (Arc::new(Told::default()), Duration::from_millis(50));
     let end = model.publish(&store, &[1], b"x");
-    store.notify_when_written(end, Some(within), told.clone());
+    store.notify(Level::WrittenButLarge.at(end), Some(within), told.clone());
     assert_eq!(store.step_committer(now), Step::Worked);
     assert_eq!((*told.written.lock(), *told.synced.lock()), (end, Position::NONE));
     let almost = now + within - Duration::from_millis(1);
@@ -112,7 +110,11 @@ fn a_shorter_interval_hurries_what_a_longer_one_had_time_for() {
     let (_disk, store, model, now) = start();
     let promise = |ms| {
         let end = model.publish(&store, &[1], b"x");
-        store.notify_when_written(end, Some(Duration::from_millis(ms)), Arc::new(Told::default()));
+        store.notify(
+            Level::WrittenButLarge.at(end),
+            Some(Duration::from_millis(ms)),
+            Arc::new(Told::default()),
+        );
         step(&store, now);
     };
     promise(1_000);
@@ -127,7 +129,7 @@ fn what_the_operating_system_is_trusted_with_is_never_synced_for_its_own_sake() 
     let before = store.counters().syncs;
     let told = Arc::new(Told::default());
     let end = model.publish(&store, &[1], b"x");
-    store.notify_when_written(end, None, told.clone());
+    store.notify(Level::WrittenButLarge.at(end), None, told.clone());
     step(&store, now);
     assert_eq!(*told.written.lock(), end);
     assert_eq!(store.step_committer(now + Duration::from_secs(3_600)), Step::Waiting(None));
@@ -143,7 +145,7 @@ fn who_waits_for_a_write_that_was_made_is_told_at_once() {
     let end = model.publish(&store, &[1], b"x");
     step(&store, now + Duration::from_millis(1));
     let told = Arc::new(Told::default());
-    store.notify_when_written(end, Some(Duration::from_millis(7)), told.clone());
+    store.notify(Level::WrittenButLarge.at(end), Some(Duration::from_millis(7)), told.clone());
     assert_eq!(*told.written.lock(), end);
     let due = now + Duration::from_millis(8);
     assert_eq!(store.step_committer(now), Step::Waiting(Some(due)), "it was promised all the same");

@@ -4,6 +4,7 @@ mod crash;
 pub(crate) mod disk;
 mod faults;
 mod group_commit;
+mod large;
 mod power;
 mod refusal;
 mod restart;

@@ -3,6 +3,7 @@
 use super::super::{DiskState, Drive, Error, Step, Store, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Model, held, options};
+use crate::durability::{Level, Point};
 use crate::time::{self, Duration, Instant};
 use std::io;
 use std::path::Path;
@@ -53,7 +54,7 @@ fn what_the_disk_refuses_is_tried_again_until_it_works_whatever_the_reason() {
         let mut last = end;
         (0..50u8).for_each(|n| last = model.publish(&store, &[1], &[n; 200]));
         let now = now + Duration::from_secs(1);
-        store.notify_when_synced(last, Arc::new(Nobody));
+        store.notify(Level::Synced.at(last), None, Arc::new(Nobody));
         assert_eq!(store.step_committer(now), Step::Worked, "it tried");
         let DiskState::Refusing { reason } = store.counters().disk else { panic!("{errno} {op:?}") };
         let expected = io::Error::from_raw_os_error(errno).to_string();
@@ -78,7 +79,7 @@ fn what_the_disk_refuses_is_tried_again_until_it_works_whatever_the_reason() {
 struct Nobody;
 
 impl super::super::SyncWaiter for Nobody {
-    fn synced(&self, _: crate::name::Position) {}
+    fn reached(&self, _: Point) {}
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::super::{Drive, Options, Store, open_with};
 use super::super::{Step, SyncWaiter};
 use super::disk::SimDisk;
 use super::support::{Bodies, Dice, Model, bodies, held, options};
+use crate::durability::{Level, Point};
 use crate::name::Position;
 use crate::time::{self, Duration, Instant};
 use parking_lot::Mutex;
@@ -21,9 +22,9 @@ type History = Vec<(Position, Bodies)>;
 struct Confirmed(Mutex<Position>);
 
 impl SyncWaiter for Confirmed {
-    fn synced(&self, position: Position) {
+    fn reached(&self, point: Point) {
         let mut confirmed = self.0.lock();
-        *confirmed = position.max(*confirmed);
+        *confirmed = point.end.max(*confirmed);
     }
 }
 
@@ -67,7 +68,7 @@ fn live(dice: &mut Dice, disk: &SimDisk, now: &mut Instant) -> (Vec<String>, His
         };
         history.push((end, bodies(model.held())));
         if dice.roll(4) == 0 {
-            store.notify_when_synced(end, confirmed.clone());
+            store.notify(Level::Synced.at(end), None, confirmed.clone());
         }
     }
     let confirmed = *confirmed.0.lock();

@@ -3,6 +3,7 @@
 use super::super::record::{Origin, Progress, Settled};
 use super::super::{Store, SyncWaiter, memory, open};
 use super::support::{Model, message, options};
+use crate::durability::{Level, Point};
 use crate::name::{Position, QueueId, Sequence};
 use parking_lot::Mutex;
 use std::sync::{Arc, Barrier, mpsc};
@@ -78,8 +79,8 @@ fn transient_messages_leave_no_settle_record() {
 struct Count(Mutex<mpsc::Sender<Position>>);
 
 impl SyncWaiter for Count {
-    fn synced(&self, position: Position) {
-        self.0.lock().send(position).unwrap();
+    fn reached(&self, point: Point) {
+        self.0.lock().send(point.end).unwrap();
     }
 }
 
@@ -91,12 +92,12 @@ fn a_waiter_is_called_exactly_once_and_never_early() {
         let mut ends = Vec::new();
         for _ in 0..50 {
             let end = model.publish(store, &[1], b"body");
-            store.notify_when_synced(end, Arc::new(Count(Mutex::new(sender.clone()))));
+            store.notify(Level::Synced.at(end), None, Arc::new(Count(Mutex::new(sender.clone()))));
             ends.push(end);
         }
         let last = ends[49];
         wait(store, last);
-        store.notify_when_synced(last, Arc::new(Count(Mutex::new(sender.clone()))));
+        store.notify(Level::Synced.at(last), None, Arc::new(Count(Mutex::new(sender.clone()))));
         drop(sender);
         // The channel ends when every waiter was called and dropped.
         let calls: Vec<_> = calls.iter().collect();
