@@ -192,7 +192,7 @@ impl Broker {
         }
         let owner = if definition.exclusive { session.connection } else { None };
         let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
-        let services = self.services.clone();
+        let services = Arc::clone(&self.services);
         let queue = Queue::new(NewQueue { vhost, name, definition, owner, services }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];

@@ -93,7 +93,7 @@ pub struct Broker {
     /// When queues want to be woken; somebody must run it.
     pub deadlines: Arc<Deadlines>,
     /// What all queues share.
-    pub services: Services,
+    pub services: Arc<Services>,
     authenticator: auth::Chain,
     vhosts: DashMap<VhostName, Arc<Vhost>>,
     /// Serialises changes of vhosts, users and permissions.

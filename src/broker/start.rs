@@ -92,7 +92,7 @@ impl Broker {
             consumers: DashMap::new(),
             replies: DashMap::new(),
             deadlines: Arc::clone(&services.deadlines),
-            services,
+            services: Arc::new(services),
             next_queue_id: AtomicU64::new(next_queue_id.0.max(1)),
             next_consumer_id: AtomicU64::new(1),
             next_connection_id: AtomicU64::new(1),
@@ -125,7 +125,7 @@ impl Broker {
                 Definition::Exchange(vhost, name, exchange) => self.load_exchange(&vhost, name, exchange),
                 Definition::Queue(vhost, name, queue) => {
                     let recovered = queues.remove(&queue.id).unwrap_or_default();
-                    self.load_queue(vhost, name, queue, recovered);
+                    self.load_queue(&vhost, name, queue, recovered);
                 }
                 _ => {}
             }
@@ -150,14 +150,16 @@ impl Broker {
 
     fn load_queue(
         &self,
-        vhost: VhostName,
+        vhost: &VhostName,
         name: QueueName,
         definition: definition::Queue,
         recovered: RecoveredQueue,
     ) {
-        let Some(home) = self.vhost(&vhost) else { return };
+        let Some(home) = self.vhost(vhost) else { return };
+        // One name for all of them: each definition has its own.
+        let vhost = home.name.clone();
         let id = definition.id;
-        let services = self.services.clone();
+        let services = Arc::clone(&self.services);
         let new = NewQueue { vhost, name: name.clone(), definition, owner: None, services };
         let queue = Queue::new(new, recovered);
         home.topology_mut().queues.insert(name, Arc::clone(&queue));

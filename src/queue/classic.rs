@@ -6,12 +6,12 @@
 mod effects;
 mod figures;
 mod kept;
+mod work;
 
 pub use figures::{Counters, Figures};
 
 use super::Services;
 use super::arguments::Settings;
-
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::definition;
@@ -21,14 +21,14 @@ use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
 use crate::outbox::{Outbox, Wakes};
 use crate::store::index::{IndexEntry, PageSummary};
-use crate::store::record::{Origin, Range};
+use crate::store::record::Origin;
 use crate::store::{Appended, Record, RecoveredQueue, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
+use work::Work;
 
 /// The type's name.
 pub const NAME: &str = "classic";
@@ -74,19 +74,6 @@ struct Inner {
     state: State,
     /// By [`ConsumerKey`].
     subscriptions: Vec<Option<Subscription>>,
-    /// Effects of the command at hand; empty between commands.
-    effects: Vec<Effect>,
-    /// What the command at hand has led to and must be written down.
-    settled: Vec<Settled>,
-    settled_ranges: Vec<Range>,
-    delivered: Vec<Sequence>,
-    returned: Vec<Sequence>,
-    /// Pages whose messages are gone.
-    settled_pages: Vec<PageSummary>,
-    /// Settled by the command at hand, but not to be journaled: they stand in a transaction's group.
-    written: BTreeSet<Sequence>,
-    /// Its record says that it was delivered.
-    noted: Option<Sequence>,
     /// What the node's memory was last told.
     reported_bytes: u64,
     counters: Counters,
@@ -102,14 +89,6 @@ impl Default for Inner {
         Self {
             state: State::default(),
             subscriptions: Vec::new(),
-            effects: Vec::new(),
-            settled: Vec::new(),
-            settled_ranges: Vec::new(),
-            delivered: Vec::new(),
-            returned: Vec::new(),
-            settled_pages: Vec::new(),
-            written: BTreeSet::new(),
-            noted: None,
             reported_bytes: 0,
             counters: Counters::default(),
             is_deleted: false,
@@ -153,7 +132,7 @@ pub struct Queue {
     message_ttl_ms: Option<u64>,
     /// When a publisher is told that its message is safe.
     pub(crate) durability: Durability,
-    services: Services,
+    services: Arc<Services>,
     weak: Weak<Queue>,
     /// What the node's memory was last told, to be read without the lock.
     reported_bytes: AtomicU64,
@@ -169,7 +148,7 @@ pub struct NewQueue {
     pub name: QueueName,
     pub definition: definition::Queue,
     pub owner: Option<crate::name::ConnectionId>,
-    pub services: Services,
+    pub services: Arc<Services>,
 }
 
 /// When a message expires in a queue with that time to live: the shorter of the queue's and its own counts.
@@ -199,17 +178,6 @@ impl Inner {
         if is_asked || self.state.next_deadline().is_some() { time::unix_ms() } else { Millis::default() }
     }
 
-    /// The message is gone: that is to be written down, unless it is already.
-    fn settle(&mut self, entry: IndexEntry) {
-        // A message that was delivered and settled by one command need not be noted as delivered.
-        if self.delivered.last() == Some(&entry.sequence) {
-            self.delivered.pop();
-        }
-        if entry.position.is_some() && !self.written.contains(&entry.sequence) {
-            self.settled.push(settled(entry));
-        }
-    }
-
     fn count_acks(&mut self, count: usize) {
         self.is_changed = true;
         self.counters.acked += count as u64;
@@ -230,7 +198,7 @@ impl Queue {
         let mut state = State::recovered(shape, image);
         let mut effects = Vec::new();
         state.hand_on(&mut effects);
-        let inner = Mutex::new(Inner { state, effects, is_changed: !is_stored, ..Inner::default() });
+        let inner = Mutex::new(Inner { state, is_changed: !is_stored, ..Inner::default() });
         let queue = Arc::new_cyclic(|weak| Self {
             vhost,
             name,
@@ -245,7 +213,10 @@ impl Queue {
             inner,
         });
         let mut inner = queue.inner.lock();
-        queue.carry_out(&mut inner, &mut Wakes::default());
+        Work::with(|work| {
+            work.effects.append(&mut effects);
+            queue.carry_out(&mut inner, work, &mut Wakes::default())
+        });
         queue.mind_deadline(&mut inner);
         drop(inner);
         queue
@@ -289,18 +260,16 @@ impl Queue {
         let sequence = inner.state.take_sequence();
         let target = [(self.definition.id, sequence)];
         let is_durable = self.definition.durable && message.is_persistent;
-        let mut appended = None;
+        let (mut appended, mut is_noted) = (None, false);
         if is_durable {
-            let is_delivered = inner.state.would_deliver();
-            let origin = Origin { is_delivered, ..Origin::default() };
+            is_noted = inner.state.would_deliver();
+            let origin = Origin { is_delivered: is_noted, ..Origin::default() };
             appended = Some(self.services.store.append_publish(message, &target, origin));
-            inner.noted = is_delivered.then_some(sequence);
         } else if inner.state.would_park() {
             let origin = Origin { is_transient: true, ..Origin::default() };
             appended = Some(self.services.store.append_publish(message, &target, origin));
         }
-        self.enqueue(&mut inner, sequence, appended, is_durable, message, wakes);
-        inner.noted = None;
+        self.enqueue(&mut inner, self.entry(sequence, appended, is_durable, message), is_noted, wakes);
         let durability = self.durability;
         appended.filter(|_| is_durable).map(|appended| durability.safe_at(appended.end, appended.is_large))
     }
@@ -329,18 +298,17 @@ impl Queue {
             return;
         }
         self.mind_memory(&mut inner);
-        self.enqueue(&mut inner, sequence, appended, appended.is_some(), message, wakes);
+        let entry = self.entry(sequence, appended, appended.is_some(), message);
+        self.enqueue(&mut inner, entry, false, wakes);
     }
 
-    fn enqueue(
+    fn entry(
         &self,
-        inner: &mut Inner,
         sequence: Sequence,
         appended: Option<Appended>,
         is_durable: bool,
         message: &Arc<Message>,
-        wakes: &mut Wakes,
-    ) {
+    ) -> Entry {
         let index = IndexEntry {
             sequence,
             position: appended.map_or(Position::NONE, |appended| appended.position),
@@ -352,12 +320,18 @@ impl Queue {
             is_delivered: false,
             is_durable,
         };
-        let entry = Entry { index, message: Some(Arc::clone(message)) };
+        Entry { index, message: Some(Arc::clone(message)) }
+    }
+
+    /// Enqueues what a record, if there is one, may say was delivered.
+    fn enqueue(&self, inner: &mut Inner, entry: Entry, is_noted: bool, wakes: &mut Wakes) {
         inner.counters.published += 1;
         inner.is_changed = true;
-        let is_noted = inner.noted == Some(sequence);
-        let command = if is_noted { Command::EnqueueNoted(entry) } else { Command::Enqueue(entry) };
-        self.run(inner, command, wakes);
+        Work::with(|work| {
+            work.noted = is_noted.then_some(entry.index.sequence);
+            let command = if is_noted { Command::EnqueueNoted(entry) } else { Command::Enqueue(entry) };
+            self.run_with(inner, work, command, wakes)
+        });
     }
 
     /// Adds a consumer.
@@ -376,25 +350,22 @@ impl Queue {
             return Ok(None);
         }
         inner.state.check_subscribe(consumer.exclusive)?;
-        // Effects of the same command may deliver: the subscription must be found by its key before.
-        inner.effects.clear();
-        let now = time::unix_ms();
-        let key = {
-            let Inner { state, effects, .. } = &mut *inner;
-            state.apply(now, Command::Subscribe(consumer), effects);
-            effects.iter().find_map(|effect| match effect {
+        Ok(Work::with(|work| {
+            inner.state.apply(time::unix_ms(), Command::Subscribe(consumer), &mut work.effects);
+            let key = work.effects.iter().find_map(|effect| match effect {
                 Effect::Subscribed(key) => Some(*key),
                 _ => None,
-            })
-        };
-        if let Some(ConsumerKey(index)) = key {
-            if inner.subscriptions.len() <= index {
-                inner.subscriptions.resize_with(index + 1, || None);
+            });
+            // Effects of the same command may deliver: the subscription must be found by its key before.
+            if let Some(ConsumerKey(index)) = key {
+                if inner.subscriptions.len() <= index {
+                    inner.subscriptions.resize_with(index + 1, || None);
+                }
+                inner.subscriptions[index] = Some(subscription);
             }
-            inner.subscriptions[index] = Some(subscription);
-        }
-        self.carry_out(&mut inner, wakes);
-        Ok(key)
+            self.carry_out(&mut inner, work, wakes);
+            key
+        }))
     }
 
     /// Removes a consumer. Returns whether that was the last one.
@@ -478,9 +449,10 @@ impl Queue {
         inner.count_acks(sequences.len());
         let entries = sequences.iter().filter_map(|sequence| inner.state.unacked_entry(*sequence));
         let records: Vec<Settled> = entries.filter(|entry| entry.is_durable).map(settled).collect();
-        inner.written = records.iter().map(|settled| settled.sequence).collect();
-        self.run(&mut inner, Command::Ack(sequences), wakes);
-        inner.written.clear();
+        Work::with(|work| {
+            work.written = records.iter().map(|settled| settled.sequence).collect();
+            self.run_with(&mut inner, work, Command::Ack(sequences), wakes)
+        });
         records
     }
 
@@ -596,7 +568,7 @@ mod tests {
             Services { store, deadlines: Arc::default(), memory, pager, durability: Durability::Sync };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let queue = Queue::new(
-            NewQueue { vhost, name, definition, owner: None, services },
+            NewQueue { vhost, name, definition, owner: None, services: Arc::new(services) },
             RecoveredQueue::default(),
         );
         let message = Arc::new(Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]));
@@ -637,6 +609,7 @@ mod tests {
             arguments: Table::default(),
         };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
+        let services = Arc::new(services);
         let new = NewQueue { vhost, name, definition, owner: None, services };
         (store, Queue::new(new, RecoveredQueue::default()))
     }

@@ -48,6 +48,8 @@ struct Queue {
     unacked: BTreeSet<Sequence>,
     /// Any below may have been delivered although nothing says so.
     deliverable_below: Sequence,
+    /// What records before say of deliveries and returns is in the image.
+    covers: Position,
     is_changed: bool,
     /// Messages of the checkpoint may have been delivered, and nothing says of which.
     is_index_lost: bool,
@@ -73,6 +75,7 @@ impl Queue {
             pages: image.pages,
             unacked: unacked.collect(),
             deliverable_below: image.deliverable_below,
+            covers: image.covers,
             is_changed,
             is_index_lost: false,
         }
@@ -147,7 +150,7 @@ impl Queue {
         Ok(())
     }
 
-    fn progress(&mut self, progress: &Progressed) {
+    fn progress(&mut self, progress: &Progressed, is_covered: bool) {
         self.is_changed = true;
         self.deliverable_below = self.deliverable_below.max(progress.deliverable_below);
         for &(first, last) in &progress.settled {
@@ -159,6 +162,9 @@ impl Queue {
             if let Older::Indexed { reserved } = &mut self.older {
                 reserved.retain(|sequence| *sequence < first || last < *sequence);
             }
+        }
+        if is_covered {
+            return;
         }
         for &(first, last) in &progress.delivered {
             for (&sequence, entry) in self.entries.range_mut(first..=last) {
@@ -349,19 +355,25 @@ impl Alive {
         Ok(Ok(()))
     }
 
-    /// Something became of a queue's messages.
+    /// Something became of a queue's messages, as the record at `position` says.
     ///
     /// # Errors
     /// [`Error::Damaged`] and the store's own when a page cannot be read.
-    pub(super) fn progress(&mut self, progress: &Progressed, metadata: &dyn Metadata) -> Result<(), Error> {
+    pub(super) fn progress(
+        &mut self,
+        progress: &Progressed,
+        position: Position,
+        metadata: &dyn Metadata,
+    ) -> Result<(), Error> {
         let queue = self.queue(progress.queue);
-        for &range in progress.delivered.iter().chain(&progress.returned) {
+        let is_covered = position < queue.covers;
+        for &range in progress.delivered.iter().chain(&progress.returned).filter(|_| !is_covered) {
             queue.open_pages(progress.queue, range, Fate::Stays, metadata)?;
         }
         for &range in &progress.settled {
             queue.open_pages(progress.queue, range, Fate::Settled, metadata)?;
         }
-        queue.progress(progress);
+        queue.progress(progress, is_covered);
         Ok(())
     }
 
@@ -418,5 +430,67 @@ impl RecoveredQueue {
     /// All positions that are referred to outside of pages.
     pub(super) fn records(&self) -> impl Iterator<Item = (Position, u32)> {
         self.entries().map(|entry| (entry.position, entry.record_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metadata::MemoryMetadata;
+    use super::*;
+    use smallvec::smallvec;
+
+    const QUEUE: QueueId = QueueId(1);
+
+    fn entry(returns: u32) -> IndexEntry {
+        IndexEntry {
+            sequence: Sequence(5),
+            position: Position(100),
+            expires_at: NEVER,
+            body_bytes: 3,
+            record_bytes: 50,
+            returns,
+            priority: 0,
+            is_delivered: true,
+            is_durable: true,
+        }
+    }
+
+    /// How often message 5 says it came back, after records at 500 and 900 that say it did.
+    fn returns(image: QueueImage) -> u32 {
+        let mut alive = Alive::new(Known::Index(HashMap::from([(QUEUE, image)])));
+        let metadata = MemoryMetadata::default();
+        for position in [500, 900] {
+            let progress = Progressed {
+                queue: QUEUE,
+                settled: smallvec![],
+                delivered: smallvec![],
+                returned: smallvec![(Sequence(5), Sequence(5))],
+                deliverable_below: Sequence(0),
+            };
+            alive.progress(&progress, Position(position), &metadata).unwrap();
+        }
+        let (queues, _) = alive.finish(|_| true, &|_| true, &metadata).unwrap();
+        let queue = &queues[&QUEUE];
+        queue
+            .image
+            .entries
+            .iter()
+            .chain(queue.replayed.iter().map(|(entry, _)| entry))
+            .next()
+            .unwrap()
+            .returns
+    }
+
+    #[test]
+    fn a_return_that_an_image_has_is_not_counted_again() {
+        let image = |returns, covers| QueueImage {
+            next_sequence: Sequence(6),
+            entries: vec![entry(returns)],
+            covers: Position(covers),
+            ..QueueImage::default()
+        };
+        assert_eq!(returns(image(0, 400)), 2);
+        assert_eq!(returns(image(1, 700)), 2);
+        assert_eq!(returns(image(2, 1_000)), 2);
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Catalog {
     pub(super) is_changed: bool,
     /// Changes made and not yet durable here.
     unsynced: Vec<Change>,
+    /// So much of a checkpoint is written with one batch.
+    pub(super) batch_bytes: usize,
     /// Whether the store failed since it was opened: it may fail for ever then, as sled does.
     has_failed: bool,
 }
@@ -167,6 +169,7 @@ impl Catalog {
             chunk_counts: HashMap::new(),
             is_changed: false,
             unsynced: Vec::new(),
+            batch_bytes: usize::MAX,
             has_failed: false,
         }
     }
@@ -337,7 +340,12 @@ impl Catalog {
     }
 
     /// Records a checkpoint durably: its mark and what the queues that changed hold. Queues that are not defined (any more)
-    /// are passed over. Pages that the images name are in the store before.
+    /// are passed over. Pages that the images name are in the store before, and what the images hold is durable in the
+    /// journal.
+    ///
+    /// The mark comes with the last of several batches. A crash between them leaves queues that are newer than the mark,
+    /// as every image is that was collected while publishers went on: what the journal repeats from the mark on is in them
+    /// already, and changes nothing.
     ///
     /// # Errors
     /// The store's own.
@@ -357,15 +365,21 @@ impl Catalog {
 
     fn write_checkpoint(&mut self, mark: Mark, queues: &HashMap<QueueId, QueueImage>) -> Result<(), Error> {
         let mut batch = Batch::new();
-        for (&queue, image) in queues {
-            if !self.queues.contains(&queue) {
-                continue;
-            }
+        let mut batch_bytes = 0;
+        // In the order of the keys: neighbours stand together.
+        let defined: BTreeMap<_, _> = queues.iter().filter(|(id, _)| self.queues.contains(id)).collect();
+        for (&queue, image) in defined {
             let mut live = Vec::new();
             record::write_varint(&mut live, image.next_sequence.0);
             image.live().write(&mut live);
+            let encoded = image.encode(queue);
+            batch_bytes += live.len() + encoded.len();
             self.put_chunks(&mut batch, queue, 0, &live);
-            self.put_chunks(&mut batch, queue, 1, &image.encode(queue));
+            self.put_chunks(&mut batch, queue, 1, &encoded);
+            if batch_bytes >= self.batch_bytes {
+                self.metadata.apply(&std::mem::take(&mut batch))?;
+                batch_bytes = 0;
+            }
         }
         batch.insert(MARK_KEY.to_vec(), Some(record::encode_json(&mark)));
         self.metadata.apply(&batch)?;
@@ -504,5 +518,55 @@ mod tests {
         assert!(catalog.load().unwrap().definitions.is_empty());
         catalog.apply(&[Change::Put(queue("q", 1))]).unwrap();
         assert!(matches!(catalog.load(), Err(Error::Damaged(_))));
+    }
+
+    /// Notes the keys of each batch.
+    #[derive(Debug, Default)]
+    struct Watched(MemoryMetadata, Arc<parking_lot::Mutex<Vec<Vec<Vec<u8>>>>>);
+
+    impl Metadata for Watched {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+            self.0.get(key)
+        }
+
+        fn visit(&self, prefix: &[u8], visit: &mut super::super::metadata::Visit<'_>) -> Result<(), Error> {
+            self.0.visit(prefix, visit)
+        }
+
+        fn apply(&self, batch: &Batch) -> Result<(), Error> {
+            self.1.lock().push(batch.keys().cloned().collect());
+            self.0.apply(batch)
+        }
+
+        fn sync(&self) -> Result<(), Error> {
+            self.0.sync()
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_many_queues_comes_in_batches_of_neighbours_and_its_mark_with_the_last() {
+        let watched = Watched::default();
+        let batches = Arc::clone(&watched.1);
+        let mut catalog = Catalog::new(Box::new(watched));
+        catalog.write_schema().unwrap();
+        let ids: Vec<u64> = (1..=100).collect();
+        let declared: Vec<_> = ids.iter().map(|&id| Change::Put(queue(&format!("q{id}"), id))).collect();
+        catalog.apply(&declared).unwrap();
+        let images: HashMap<_, _> =
+            ids.iter().flat_map(|&id| images(id, &[Sequence(id)].into_iter().collect())).collect();
+        catalog.batch_bytes = 10 * images[&QueueId(1)].encode(QueueId(1)).len();
+        batches.lock().clear();
+        catalog.checkpoint(mark(9), &images).unwrap();
+        let batches = batches.lock().clone();
+        assert!((6..=20).contains(&batches.len()), "{}", batches.len());
+        let (last, others) = batches.split_last().unwrap();
+        assert!(last.iter().any(|key| key == MARK_KEY));
+        assert!(!others.iter().flatten().any(|key| key == MARK_KEY));
+        let of_images = |keys: &Vec<Vec<u8>>| -> Vec<Vec<u8>> {
+            keys.iter().filter(|key| key.starts_with(QUEUE_IMAGES)).cloned().collect()
+        };
+        let written: Vec<_> = batches.iter().flat_map(of_images).collect();
+        assert!(written.len() == ids.len() && written.is_sorted(), "each once, in order");
+        assert_eq!(index(catalog.load().unwrap()), images);
     }
 }

@@ -151,6 +151,9 @@ pub struct QueueImage {
     pub entries: Vec<IndexEntry>,
     /// The unacked among them: they come back when nobody is left to settle them.
     pub unacked: Ranges,
+    /// What the queue's own records before say of deliveries and returns is in it, and not to be counted again; a
+    /// checkpoint's position is older. [`Position::NONE`] in images of versions that did not say.
+    pub covers: Position,
 }
 
 impl QueueImage {
@@ -182,6 +185,7 @@ impl QueueImage {
         let mut entries = self.entries.clone();
         entries.sort_unstable_by_key(|entry| entry.sequence);
         write_entries(&mut out, &entries);
+        write_varint(&mut out, self.covers.0);
         seal(&mut out, &[queue.0]);
         out
     }
@@ -201,6 +205,9 @@ impl QueueImage {
             image.pages.push(read_summary(bytes)?);
         }
         image.entries = read_entries(bytes)?;
+        if !bytes.is_empty() {
+            image.covers = Position(read_varint(bytes)?);
+        }
         bytes.is_empty().then_some(image)
     }
 }
@@ -426,6 +433,7 @@ mod tests {
                 pages: vec![page],
                 unacked: entries.iter().take(3).map(|entry| entry.sequence).collect(),
                 entries,
+                covers: Position(1 << 50),
             };
             let bytes = image.encode(QueueId(9));
             prop_assert_eq!(QueueImage::decode(QueueId(9), &bytes), Some(image));

@@ -86,6 +86,9 @@ pub struct Options {
     pub sync_delay: Option<Duration>,
     /// Memory for sled's page cache.
     pub sled_cache_bytes: u64,
+    /// So much of a checkpoint is written with one batch: sled keeps all versions of what a batch touches until its end, and
+    /// reads from disk what its cache has not.
+    pub sled_batch_bytes: usize,
     /// How often sled flushes by itself; nothing relies on it.
     pub sled_flush_every_ms: u64,
     /// A start that finds sled's folder larger than this, and several times larger than its entries, writes it anew.
@@ -102,6 +105,7 @@ impl Options {
             slice_bytes: 1 << 20,
             sync_delay: Durability::Sync.sync_delay(),
             sled_cache_bytes: 4 << 20,
+            sled_batch_bytes: 256 << 10,
             sled_flush_every_ms: 1_000,
             sled_rebuild_bytes: 64 << 20,
         }

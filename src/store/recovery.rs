@@ -89,6 +89,7 @@ pub(super) fn open(
     let committer =
         Committer::new(shared.clone(), files, journal_dir.clone(), &setting.options, current.file);
     let pages = (Arc::clone(&images), Arc::clone(&reader));
+    catalog.batch_bytes = setting.options.sled_batch_bytes;
     let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, pages, tasks, lock);
     let compactor = Compactor::new(shared.clone(), reader.clone());
     let driver =

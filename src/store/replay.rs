@@ -155,7 +155,9 @@ impl Replay {
     fn apply(&mut self, entry: Entry<'_>, position: u64) -> Result<Result<(), Bad>, Error> {
         match entry {
             Entry::Publish(publish) => return self.alive.publish(&publish, &*self.place.metadata),
-            Entry::Progress(progress) => self.alive.progress(&progress, &*self.place.metadata)?,
+            Entry::Progress(progress) => {
+                self.alive.progress(&progress, Position(position), &*self.place.metadata)?
+            }
             Entry::Changes(changes) if position >= self.definitions_from => {
                 catalog::apply_changes(&mut self.definitions, &changes);
                 self.changes.extend(changes);

@@ -1,6 +1,6 @@
 //! The truth: what was promised of each message, and what a start must therefore find.
 
-use crate::node::Found;
+use crate::node::{Found, FoundMessage};
 use std::collections::{BTreeMap, BTreeSet};
 use warren::durability::{Level, Point};
 use warren::name::{Position, QueueId, Sequence};
@@ -48,6 +48,19 @@ pub(crate) struct Fate {
     /// When it is safe that it was settled.
     pub(crate) settled: Option<Point>,
     pub(crate) is_delivered: bool,
+    /// How often the last start says it came back; so often at least; and when it is safe that it did since.
+    returns: u32,
+    returns_safe: u32,
+    returned: Vec<Point>,
+}
+
+impl Fate {
+    /// How often it may say that it came back. What was with somebody at the end counts as one more, which the next
+    /// checkpoint keeps.
+    fn returns(&self, synced: &Synced) -> std::ops::RangeInclusive<u32> {
+        let safe = self.returned.iter().filter(|point| synced.has(**point)).count() as u32;
+        self.returns_safe + safe..=self.returns + self.returned.len() as u32 + u32::from(self.is_delivered)
+    }
 }
 
 /// Messages that moved from queue to queue, all together.
@@ -83,7 +96,16 @@ impl Ledger {
     }
 
     pub(crate) fn published(&mut self, place: Place, number: u64, safe: Option<Point>) {
-        let fate = Fate { number, is_persistent: safe.is_some(), safe, settled: None, is_delivered: false };
+        let fate = Fate {
+            number,
+            is_persistent: safe.is_some(),
+            safe,
+            settled: None,
+            is_delivered: false,
+            returns: 0,
+            returns_safe: 0,
+            returned: Vec::new(),
+        };
         assert!(
             self.fates.insert(place, fate).is_none_or(|before| before.settled.is_some()),
             "{place:?} is taken"
@@ -94,6 +116,10 @@ impl Ledger {
         let fate = self.fates.get_mut(&place).unwrap_or_else(|| panic!("{place:?} was never there"));
         assert_eq!(fate.settled, None, "{place:?} is settled twice");
         fate.settled = Some(end);
+    }
+
+    pub(crate) fn returned(&mut self, place: Place, end: Point) {
+        self.fates.get_mut(&place).unwrap_or_else(|| panic!("{place:?} was never there")).returned.push(end);
     }
 
     pub(crate) fn delivered(&mut self, place: Place, number: u64, redelivered: bool) {
@@ -129,11 +155,15 @@ impl Ledger {
                 None => {
                     assert!(!is_safe, "{queue} {sequence}: confirmed, and lost: {fate:?}, synced {synced:?}")
                 }
-                Some((number, delivered)) => {
+                Some(found) => {
                     assert!(fate.is_persistent, "{queue} {sequence}: transient, and there");
                     assert!(!is_settled, "{queue} {sequence}: settled, and back: {fate:?}");
-                    assert_eq!(*number, fate.number, "{queue} {sequence}: another message");
-                    assert!(*delivered || !fate.is_delivered, "{queue} {sequence}: redelivered is forgotten");
+                    assert_eq!(found.number, fate.number, "{queue} {sequence}: another message");
+                    let is_honest = found.is_delivered || !fate.is_delivered;
+                    assert!(is_honest, "{queue} {sequence}: redelivered is forgotten");
+                    let returns = fate.returns(&synced);
+                    let is_counted = returns.contains(&found.returns);
+                    assert!(is_counted, "{queue} {sequence}: {} returns, not {returns:?}", found.returns);
                 }
             }
         }
@@ -142,7 +172,7 @@ impl Ledger {
         }
         let strays = found.places().filter(|place| !self.fates.contains_key(place)).collect::<Vec<_>>();
         assert!(strays.is_empty(), "never published, or gone long ago: {strays:?}");
-        self.restart(found);
+        self.restart(&synced, found);
     }
 
     fn check_moved(&self, moved: &Moved, synced: Synced, found: &Found) {
@@ -172,18 +202,30 @@ impl Ledger {
         );
     }
 
-    fn restart(&mut self, found: &Found) {
+    fn restart(&mut self, synced: &Synced, found: &Found) {
         self.moved.clear();
         let found_queues = found.queues.keys();
         self.queues = found_queues.map(|id| (*id, Declared { at: None, deleted: None })).collect();
+        let before = std::mem::take(&mut self.fates);
         self.fates = found
             .queues
             .iter()
             .flat_map(|(queue, messages)| {
                 messages.iter().map(|(sequence, message)| ((*queue, *sequence), *message))
             })
-            .map(|(place, (number, is_delivered))| {
-                (place, Fate { number, is_persistent: true, safe: None, settled: None, is_delivered })
+            .map(|(place, FoundMessage { number, is_delivered, returns })| {
+                let returns_safe = before.get(&place).map_or(0, |fate| *fate.returns(synced).start());
+                let fate = Fate {
+                    number,
+                    is_persistent: true,
+                    safe: None,
+                    settled: None,
+                    is_delivered,
+                    returns,
+                    returns_safe,
+                    returned: Vec::new(),
+                };
+                (place, fate)
             })
             .collect();
     }

@@ -27,15 +27,25 @@ pub(crate) fn options() -> Options {
         segment_bytes: 2_048,
         large_body_bytes: 200,
         slice_bytes: 60,
+        sled_batch_bytes: 1,
         sync_delay: Some(Duration::from_millis(20)),
         ..Options::new("/data")
     }
 }
 
-/// What a start found: by queue and place, the number in the message's body and whether it says it was delivered.
+/// A message that a start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FoundMessage {
+    /// What its body says.
+    pub(crate) number: u64,
+    pub(crate) is_delivered: bool,
+    pub(crate) returns: u32,
+}
+
+/// What a start found, by queue and place.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) queues: BTreeMap<QueueId, BTreeMap<Sequence, (u64, bool)>>,
+    pub(crate) queues: BTreeMap<QueueId, BTreeMap<Sequence, FoundMessage>>,
 }
 
 impl Found {
@@ -167,6 +177,7 @@ impl Broker {
         if !written.is_empty() || !progress.is_empty() {
             let end = safe_at(store.append_progress(id, &progress), false);
             written.iter().for_each(|settled| ledger.settled((id, settled.sequence), end));
+            returned.iter().for_each(|sequence| ledger.returned((id, *sequence), end));
             for page in &pages {
                 let transient = |fate: &crate::ledger::Fate| !fate.is_persistent;
                 let places: Vec<Place> = ledger
@@ -197,7 +208,8 @@ impl Queues for Broker {
         for (&id, held) in self.queues.lock().iter_mut() {
             if std::mem::take(&mut held.is_changed) {
                 let mut effects = std::mem::take(&mut held.effects);
-                let image = held.state.image(&mut effects);
+                let mut image = held.state.image(&mut effects);
+                image.covers = self.store().appended();
                 held.effects = effects;
                 self.carry_out(id, held, false);
                 visit(id, image);
@@ -583,9 +595,10 @@ fn found(store: &Store, recovered: &Recovered) -> Found {
         }
         let records: Vec<Record> = entries.iter().map(|entry| (entry.position, entry.record_bytes)).collect();
         let read = &mut |at: usize, message: Option<Arc<Message>>| {
-            let IndexEntry { sequence, is_delivered, .. } = entries[at];
+            let IndexEntry { sequence, is_delivered, returns, .. } = entries[at];
             let message = message.unwrap_or_else(|| panic!("{} {sequence}: its record is gone", queue.id));
-            let before = messages.insert(sequence, (number(&message), is_delivered));
+            let before =
+                messages.insert(sequence, FoundMessage { number: number(&message), is_delivered, returns });
             assert_eq!(before, None, "{} {sequence} is there twice", queue.id);
         };
         store.read(&records, read).expect("what was recovered can be read");

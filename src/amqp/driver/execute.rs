@@ -12,7 +12,7 @@ use crate::broker::consume::{self, TransactionSettles};
 use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use crate::broker::{Durable, Error, Outcome, Session};
 use crate::definition::{Binding, Destination};
-use crate::durability::Level;
+use crate::durability::{Level, Point};
 use crate::name::{
     BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, Position, QueueId, QueueName, Sequence,
     VhostName,
@@ -127,32 +127,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
         let Publish { message, refusal, .. } = publish;
         let is_large = message.body().len() > LARGE_BODY_BYTES;
-        match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
-            Ok(Outcome::Safe) => {
-                self.mind_the_journal(is_large).await;
-                Reply::Published(Published::Safe)
-            }
-            Ok(Outcome::SafeAt(at)) => {
-                self.mind_the_journal(is_large).await;
-                Reply::Published(Published::SafeAt(at))
-            }
-            Ok(Outcome::Unroutable) => Reply::Published(Published::Unroutable(message)),
-            Err(exception) => Reply::Failed(exception),
+        let reply = match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
+            Ok(Outcome::Safe) => Reply::Published(Published::Safe),
+            Ok(Outcome::SafeAt(at)) => Reply::Published(Published::SafeAt(at)),
+            Ok(Outcome::Unroutable) => return Reply::Published(Published::Unroutable(message)),
+            Err(exception) => return Reply::Failed(exception),
+        };
+        if let Some(point) = self.journal_limit(is_large) {
+            self.wakes.flush();
+            // A journal that failed ends the process: nothing is to be said here. Boxed, because it is rare and every
+            // publish would carry its state.
+            let _ = Box::pin(self.broker.store.wait(point)).await;
         }
+        reply
     }
 
-    /// Publishers are slowed to what the disk takes: what is appended and not yet on disk is held in memory. That holds for
-    /// transient messages, too: their queue may have let them leave memory for the journal. Large bodies that wait for the
-    /// disk slow only those who publish such.
-    async fn mind_the_journal(&mut self, is_large: bool) {
+    /// What a publisher has to wait for. Publishers are slowed to what the disk takes: what is appended and not yet on disk
+    /// is held in memory. That holds for transient messages, too: their queue may have let them leave memory for the
+    /// journal. Large bodies that wait for the disk slow only those who publish such.
+    fn journal_limit(&self, is_large: bool) -> Option<Point> {
         let level = if is_large { Level::Synced } else { Level::SyncedButLarge };
         let store = &self.broker.store;
         let appended = store.appended().0;
-        if appended > store.reached(level).0 + JOURNAL_AHEAD_BYTES_MAX {
-            self.wakes.flush();
-            // A journal that failed ends the process: nothing is to be said here.
-            let _ = store.wait(level.at(Position(appended - JOURNAL_AHEAD_BYTES_MAX / 2))).await;
-        }
+        let is_ahead = appended > store.reached(level).0 + JOURNAL_AHEAD_BYTES_MAX;
+        is_ahead.then(|| level.at(Position(appended - JOURNAL_AHEAD_BYTES_MAX / 2)))
     }
 
     fn check_publish(&mut self, publish: Publish) -> Result<Reply, Exception> {

@@ -1,5 +1,6 @@
 //! What a queue's commands lead to, carried out: the journal, outboxes, the pager. Always under the queue's lock.
 
+use super::work::Work;
 use super::{Inner, Outcome, Queue, Taken};
 use crate::durability::{Level, Point};
 use crate::event::{Delivery, Event, Source};
@@ -22,38 +23,45 @@ impl Queue {
     }
 
     pub(super) fn run(&self, inner: &mut Inner, command: Command<'_>, wakes: &mut Wakes) -> Outcome {
-        debug_assert!(inner.effects.is_empty(), "the last command's effects were carried out");
+        Work::with(|work| self.run_with(inner, work, command, wakes))
+    }
+
+    pub(super) fn run_with(
+        &self,
+        inner: &mut Inner,
+        work: &mut Work,
+        command: Command<'_>,
+        wakes: &mut Wakes,
+    ) -> Outcome {
         let now = inner.now_for(&command);
-        let Inner { state, effects, .. } = inner;
-        state.apply(now, command, effects);
-        let outcome = self.carry_out(inner, wakes);
+        inner.state.apply(now, command, &mut work.effects);
+        let outcome = self.carry_out(inner, work, wakes);
         self.mind_deadline(inner);
         outcome
     }
 
     /// Carries out the effects at hand, and those of going on while messages wait and somebody can take them.
-    pub(super) fn carry_out(&self, inner: &mut Inner, wakes: &mut Wakes) -> Outcome {
+    pub(super) fn carry_out(&self, inner: &mut Inner, work: &mut Work, wakes: &mut Wakes) -> Outcome {
         let mut outcome = Outcome::default();
         loop {
-            let mut effects = std::mem::take(&mut inner.effects);
+            let mut effects = std::mem::take(&mut work.effects);
             inner.is_changed |= !effects.is_empty();
             for effect in effects.drain(..) {
-                self.carry_out_one(inner, effect, &mut outcome, wakes);
+                self.carry_out_one(inner, work, effect, &mut outcome, wakes);
             }
-            if !inner.effects.is_empty() {
+            if !work.effects.is_empty() {
                 continue;
             }
-            inner.effects = effects;
+            work.effects = effects;
             if !inner.state.has_more() {
                 break;
             }
-            let Inner { state, effects, .. } = inner;
-            state.apply(Millis::default(), Command::Continue, effects);
-            if inner.effects.is_empty() {
+            inner.state.apply(Millis::default(), Command::Continue, &mut work.effects);
+            if work.effects.is_empty() {
                 break;
             }
         }
-        self.write_down(inner);
+        self.write_down(work);
         let own_bytes = inner.state.memory_bytes();
         let before = inner.reported_bytes;
         if self.services.memory.report(&mut inner.reported_bytes, own_bytes) == Reported::Tell {
@@ -66,8 +74,8 @@ impl Queue {
     }
 
     /// Appends what became of messages to the journal, and gives back what they held.
-    fn write_down(&self, inner: &mut Inner) {
-        let Inner { settled, settled_ranges, delivered, returned, settled_pages, .. } = inner;
+    fn write_down(&self, work: &mut Work) {
+        let Work { settled, settled_ranges, delivered, returned, settled_pages, .. } = work;
         let progress =
             Progress { settled, settled_ranges, delivered, returned, deliverable_below: Sequence(0) };
         if !settled.is_empty() || !progress.is_empty() {
@@ -82,18 +90,25 @@ impl Queue {
         }
     }
 
-    fn carry_out_one(&self, inner: &mut Inner, effect: Effect, outcome: &mut Outcome, wakes: &mut Wakes) {
+    fn carry_out_one(
+        &self,
+        inner: &mut Inner,
+        work: &mut Work,
+        effect: Effect,
+        outcome: &mut Outcome,
+        wakes: &mut Wakes,
+    ) {
         match effect {
             Effect::Deliver { consumer, sequence, redelivered, is_durable, message } => {
-                if is_durable && !redelivered && inner.noted != Some(sequence) {
-                    inner.delivered.push(sequence);
+                if is_durable && !redelivered && work.noted != Some(sequence) {
+                    work.delivered.push(sequence);
                 }
-                self.deliver(inner, consumer, (sequence, redelivered, message), wakes);
+                self.deliver(inner, work, consumer, (sequence, redelivered, message), wakes);
             }
-            Effect::Settled(entry) | Effect::Expired(entry) => inner.settle(entry),
+            Effect::Settled(entry) | Effect::Expired(entry) => work.settle(entry),
             Effect::Got { sequence, redelivered, is_durable, message } => {
                 if is_durable && !redelivered {
-                    inner.delivered.push(sequence);
+                    work.delivered.push(sequence);
                 }
                 inner.counters.redelivered += u64::from(redelivered);
                 let ready_left = inner.state.ready_count();
@@ -105,20 +120,20 @@ impl Queue {
             Effect::Unused => outcome.is_unused = true,
             Effect::Returned(entry) => {
                 if entry.is_durable {
-                    inner.returned.push(entry.sequence);
+                    work.returned.push(entry.sequence);
                 }
             }
-            Effect::Note(below) => self.note(inner, below),
+            Effect::Note(below) => self.note(inner, work, below),
             Effect::Lost(entry) => {
                 let (sequence, position) = (entry.sequence, entry.position.0);
                 tracing::error!(queue = %self.name, vhost = %self.vhost, %sequence, position,
                     "a message cannot be read from the journal and is lost");
                 inner.counters.lost += 1;
-                inner.settle(entry);
+                work.settle(entry);
             }
             Effect::PageSettled(page) => {
-                inner.settled_ranges.extend(page.live.iter());
-                inner.settled_pages.push(*page);
+                work.settled_ranges.extend(page.live.iter());
+                work.settled_pages.push(*page);
             }
             Effect::Load(load) => self.services.pager.load(self.weak(), load),
             Effect::WriteImage(new) => {
@@ -131,21 +146,19 @@ impl Queue {
                 let appended = self.services.store.append_publish(&message, &target, origin);
                 let (position, record_bytes) = (appended.position, appended.record_bytes);
                 let command = Command::Stored { level, sequence, position, record_bytes };
-                let Inner { state, effects, .. } = inner;
-                state.apply(Millis::default(), command, effects);
+                inner.state.apply(Millis::default(), command, &mut work.effects);
             }
         }
     }
 
     /// Writes down that messages below may be delivered, and tells the queue when that is durable; at once while the disk
     /// takes nothing, because consumers go on.
-    fn note(&self, inner: &mut Inner, below: Sequence) {
+    fn note(&self, inner: &mut Inner, work: &mut Work, below: Sequence) {
         let progress = Progress { deliverable_below: below, ..Progress::default() };
         let store = &self.services.store;
         let point = Level::SyncedButLarge.at(store.append_progress(self.definition.id, &progress));
         if store.has_reached(point) || store.disk().borrow().is_refusing() {
-            let Inner { state, effects, .. } = inner;
-            state.apply(Millis::default(), Command::Noted(below), effects);
+            inner.state.apply(Millis::default(), Command::Noted(below), &mut work.effects);
             self.loaded.notify_waiters();
         } else {
             let noted = Noted { queue: self.weak(), below, pager: Arc::clone(&self.services.pager) };
@@ -156,6 +169,7 @@ impl Queue {
     fn deliver(
         &self,
         inner: &mut Inner,
+        work: &mut Work,
         key: ConsumerKey,
         (sequence, redelivered, message): (Sequence, bool, Arc<Message>),
         wakes: &mut Wakes,
@@ -179,8 +193,7 @@ impl Queue {
         if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
             // What every command may ask for (a page to be kept, messages to be read) is carried out, too.
             let id = subscription.id;
-            let Inner { state, effects, .. } = inner;
-            state.apply(Millis::default(), Command::Block(key, id), effects);
+            inner.state.apply(Millis::default(), Command::Block(key, id), &mut work.effects);
         }
     }
 }

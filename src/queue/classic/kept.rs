@@ -1,6 +1,7 @@
 //! What the store asks of a queue: what a checkpoint keeps, and where its records stand.
 
-use super::{Inner, Queue};
+use super::Queue;
+use super::work::Work;
 use crate::name::{Position, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::pager;
@@ -15,10 +16,13 @@ impl Queue {
         if inner.is_deleted || !std::mem::take(&mut inner.is_changed) {
             return None;
         }
-        let Inner { state, effects, .. } = &mut *inner;
-        let image = state.image(effects);
-        self.carry_out(&mut inner, &mut Wakes::default());
-        Some(image)
+        Work::with(|work| {
+            let mut image = inner.state.image(&mut work.effects);
+            // Under the lock: what other threads append meanwhile is not this queue's own.
+            image.covers = self.services.store.appended();
+            self.carry_out(&mut inner, work, &mut Wakes::default());
+            Some(image)
+        })
     }
 
     /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
