@@ -54,14 +54,40 @@ def answers(port):
         return False
 
 
+# ---- the disk
+
+
+class DiskLimit:
+    """A control group (version 1) whose processes write so many bytes a second to a folder's disk, however fast that is."""
+
+    def __init__(self, folder, bytes_per_second):
+        self.group = pathlib.Path(f"/sys/fs/cgroup/blkio/warren-bench-{os.getpid()}")
+        device = os.stat(folder).st_dev
+        try:
+            self.group.mkdir()
+            limit = f"{os.major(device)}:{os.minor(device)} {bytes_per_second}"
+            (self.group / "blkio.throttle.write_bps_device").write_text(limit)
+        except OSError as error:
+            raise Failure(f"the disk cannot be limited here (root and blkio of cgroup v1 are needed): {error}")
+
+    def join(self):
+        (self.group / "cgroup.procs").write_text(str(os.getpid()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.group.rmdir()
+
+
 # ---- the broker
 
 
 class Node:
     """A Warren whose data outlive its process, so that it can be killed and started again. `with` ends it."""
 
-    def __init__(self, binary, folder):
-        self.binary, self.folder = pathlib.Path(binary).resolve(), pathlib.Path(folder)
+    def __init__(self, binary, folder, limit=None):
+        self.binary, self.folder, self.limit = pathlib.Path(binary).resolve(), pathlib.Path(folder), limit
         if not self.binary.exists():
             raise Failure(f"{self.binary} does not exist: cargo build --release, or --binary")
         self.data, self.log = self.folder / "data", self.folder / "output.log"
@@ -89,7 +115,8 @@ class Node:
         began = time.monotonic()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.folder, env=environment, start_new_session=True)
+                                            cwd=self.folder, env=environment, start_new_session=True,
+                                            preexec_fn=self.limit and self.limit.join)
         self.wait_for(lambda: answers(self.port), "does not answer")
         greeted = time.monotonic() - began
         self.wait_for(is_ready, "answers, but does not get ready")

@@ -42,7 +42,12 @@ pub(super) fn open(
     let lock = data_dir::take(&options.data_dir, &environment)?;
     let setting = Setting::new(options, environment);
     let (files, journal_dir) = (setting.files(), setting.journal.clone());
-    files.create_dir_all(&journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
+    let made = files.create_dir_all(&journal_dir);
+    // A start, or the making of a file, that was cut short may have left names in the page cache only. What is appended
+    // from now on must not go with the name of its file.
+    let made = made.and_then(|()| files.sync_dir(&setting.options.data_dir));
+    let made = made.and_then(|()| files.sync_dir(&journal_dir));
+    made.map_err(|error| Error::io(&journal_dir, error))?;
     let mut report = Report::default();
     let segments = segment::list(files, &journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
     let (mut catalog, base) = open_catalog(&setting, &segments, &mut report)?;

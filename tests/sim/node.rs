@@ -254,6 +254,12 @@ fn page_answer(store: &Store, id: QueueId, load: Load) -> Command<'static> {
     Command::PageLoaded { level, page, entries, is_rebuilt: false }
 }
 
+/// Opens the store and is gone again; the disk may fail at any moment.
+pub(crate) fn start_in_vain(disk: &SimDisk) {
+    // What the error says is the disk's.
+    drop(open_with(options(), disk.environment(), Drive::Manual));
+}
+
 impl Node {
     /// Starts a node and says what it found.
     pub(crate) fn start(disk: &SimDisk, ledger: Ledger) -> (Self, Found) {

@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::disk::{Mood, SimDisk};
 use crate::ledger::{Ledger, Synced};
-use crate::node::Node;
+use crate::node::{self, Node};
 use warren::name::QueueId;
 use warren::store::Step;
 use warren::time::{Duration, Instant, now};
@@ -38,6 +38,9 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> u64 {
     let mut synced = Synced::default();
     for life in 0..LIVES {
         run.trace(|| format!("life {life}"));
+        if run.dice.once_in(3) {
+            run.start_in_vain();
+        }
         let (mut node, found) = Node::start(&run.disk, ledger);
         node.ledger(|ledger| ledger.check_start(synced, &found));
         node.next_number = next_number;
@@ -93,12 +96,27 @@ impl Run {
         }
         let is_down = self.disk.is_down() || node.store.failure().borrow().is_some();
         let ledger = node.stop();
-        match end {
-            End::PowerCut => self.disk.cut_power(),
-            _ if is_down => self.disk.cut_power(),
-            End::Stop | End::Kill => self.disk.kill(),
+        let is_cut = match end {
+            // A kill may come in the middle of an operation, too.
+            End::PowerCut if self.disk.is_down() => self.dice.once_in(2),
+            End::PowerCut => true,
+            End::Stop | End::Kill => is_down,
+        };
+        if is_cut {
+            self.disk.cut_power()
+        } else {
+            self.disk.kill()
         }
         (ledger, synced)
+    }
+
+    /// A start that is cut short, or is not used.
+    fn start_in_vain(&mut self) {
+        let operations = 1 + self.dice.roll(60);
+        self.trace(|| format!("start in vain, {operations} operations"));
+        self.disk.crash_in(operations);
+        node::start_in_vain(&self.disk);
+        if self.dice.once_in(2) { self.disk.cut_power() } else { self.disk.kill() }
     }
 
     fn settle_down(&mut self, node: &mut Node) {

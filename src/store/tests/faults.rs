@@ -243,3 +243,28 @@ fn a_page_whose_image_is_damaged_is_made_again_from_the_journal() {
     let expected = entries[10..150].iter().map(|entry| IndexEntry { is_delivered: true, ..*entry });
     assert_eq!(rebuilt, expected.collect::<Vec<_>>());
 }
+
+#[test]
+fn a_file_whose_making_was_cut_short_keeps_what_is_confirmed_in_it() {
+    let disk = SimDisk::default();
+    let is_made = Mutex::new(false);
+    disk.set_hook(move |op, path| {
+        *is_made.lock() |= op == Op::Create && path.extension().is_some_and(|end| end == "journal");
+        let fails = op == Op::Sync && path.ends_with("journal") && *is_made.lock();
+        if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    });
+    let patient = options(Path::new("/data"));
+    open_with(patient, disk.environment(), Drive::Manual)
+        .expect_err("the name of the first file cannot be synced");
+    disk.repair();
+    // It is there, as far as this process and the next can see.
+    assert_eq!(disk.paths(".journal").len(), 1);
+    let (store, model, _) = reopen(&disk);
+    model.declare(&store, 1);
+    let end = model.publish(&store, &[1], b"confirmed");
+    block_on(store.wait_synced(end)).unwrap();
+    let disk = disk.after_power_cut();
+    drop(store);
+    let (_store, model, _) = reopen(&disk);
+    assert_eq!(model.held()[&QueueId(1)].len(), 1);
+}
