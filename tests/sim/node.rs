@@ -46,6 +46,8 @@ pub(crate) struct FoundMessage {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) queues: BTreeMap<QueueId, BTreeMap<Sequence, FoundMessage>>,
+    /// Stretches of the journal that a start took for damage.
+    pub(crate) damages: u64,
 }
 
 impl Found {
@@ -588,7 +590,7 @@ fn entry(sequence: Sequence, place: Option<(Position, u32)>, message: &Arc<Messa
 
 /// Reads back everything that a start found.
 fn found(store: &Store, recovered: &Recovered) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { damages: recovered.report.damages, ..Found::default() };
     for definition in &recovered.definitions {
         let Definition::Queue(_, _, queue) = definition else { continue };
         let messages = found.queues.entry(queue.id).or_default();

@@ -28,11 +28,14 @@ struct Run {
     disk: SimDisk,
     now: Instant,
     is_traced: bool,
+    /// The power has gone: what was unsynced may have left damage in the journal.
+    was_cut: bool,
 }
 
 /// Runs a seed and returns the hash of all operations of the disk.
 pub(crate) fn run(seed: u64, is_traced: bool) -> u64 {
-    let mut run = Run { seed, dice: Dice::new(seed), disk: SimDisk::new(seed), now: now(), is_traced };
+    let mut run =
+        Run { seed, dice: Dice::new(seed), disk: SimDisk::new(seed), now: now(), is_traced, was_cut: false };
     let mut ledger = Ledger::default();
     let mut next_number = 1;
     let mut synced = Synced::default();
@@ -43,6 +46,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> u64 {
         }
         let (mut node, found) = Node::start(&run.disk, ledger);
         node.ledger(|ledger| ledger.check_start(synced, &found));
+        assert!(run.was_cut || found.damages == 0, "a kill leaves no damage");
         node.next_number = next_number;
         let end = run.live(&mut node);
         next_number = node.next_number;
@@ -102,11 +106,7 @@ impl Run {
             End::PowerCut => true,
             End::Stop | End::Kill => is_down,
         };
-        if is_cut {
-            self.disk.cut_power()
-        } else {
-            self.disk.kill()
-        }
+        self.go_down(is_cut);
         (ledger, synced)
     }
 
@@ -116,7 +116,17 @@ impl Run {
         self.trace(|| format!("start in vain, {operations} operations"));
         self.disk.crash_in(operations);
         node::start_in_vain(&self.disk);
-        if self.dice.once_in(2) { self.disk.cut_power() } else { self.disk.kill() }
+        let is_cut = self.dice.once_in(2);
+        self.go_down(is_cut);
+    }
+
+    fn go_down(&mut self, is_cut: bool) {
+        self.was_cut |= is_cut;
+        if is_cut {
+            self.disk.cut_power();
+        } else {
+            self.disk.kill();
+        }
     }
 
     fn settle_down(&mut self, node: &mut Node) {
