@@ -6,6 +6,7 @@ use crate::disk::SimDisk;
 use crate::ledger::{Ledger, Moved, Place, Synced};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use warren::definition::{Change, Definition, Queue};
 use warren::durability::{Durability, Level, Point};
@@ -77,6 +78,8 @@ struct Broker {
     store: Mutex<Option<Store>>,
     ledger: Mutex<Ledger>,
     queues: Mutex<BTreeMap<QueueId, Held>>,
+    /// Memory is short while the compactor works: pages leave between its questions.
+    is_evicting: AtomicBool,
 }
 
 pub(crate) struct Node {
@@ -238,6 +241,9 @@ impl Queues for Broker {
     fn relocate(&self, queue: QueueId, sequence: Sequence, from: Position, to: Record) -> Relocated {
         let mut queues = self.queues.lock();
         let Some(held) = queues.get_mut(&queue) else { return Relocated::Refused };
+        if self.is_evicting.load(Relaxed) {
+            self.run(queue, held, Command::Evict { bytes: u64::MAX }, false);
+        }
         held.is_changed = true;
         held.state.relocate(sequence, from, to)
     }
@@ -290,6 +296,12 @@ impl Node {
             all: self.store.reached(Level::Synced),
             but_large: self.store.reached(Level::SyncedButLarge),
         }
+    }
+
+    /// Lets the compactor take a step.
+    pub(crate) fn compact(&self, is_evicting: bool) -> Step {
+        self.broker.is_evicting.store(is_evicting, Relaxed);
+        self.store.step_compactor()
     }
 
     pub(crate) fn ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {

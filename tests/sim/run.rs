@@ -181,11 +181,11 @@ impl Run {
     }
 
     /// What it reads must have been written.
-    fn compact(&self, node: &mut Node) -> Step {
+    fn compact(&mut self, node: &mut Node) -> Step {
         if node.store.counters().bytes_pending > 0 {
             Step::Waiting(None)
         } else {
-            node.store.step_compactor()
+            node.compact(self.dice.once_in(3))
         }
     }
 
