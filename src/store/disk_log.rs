@@ -60,13 +60,18 @@ impl Journal {
     /// Writes and syncs everything, makes a checkpoint if asked, and ends whoever drives.
     fn stop(&self, with_checkpoint: bool) -> Result<(), Error> {
         let Some(driver) = self.driver.lock().take() else { return Ok(()) };
-        let mut state = self.shared.state.lock();
-        if state.phase == Phase::Running {
-            state.phase = Phase::Closing;
-        }
-        drop(state);
-        self.shared.wake.notify_all();
+        let proceed = |from, to| {
+            let mut state = self.shared.state.lock();
+            if state.phase == from {
+                state.phase = to;
+            }
+        };
+        proceed(Phase::Running, Phase::Stopping);
         self.shared.compactor_wake.notify_all();
+        let close = || {
+            proceed(Phase::Stopping, Phase::Closing);
+            self.shared.wake.notify_all();
+        };
         let stop = || {
             let with_checkpoint = with_checkpoint && self.shared.failure.borrow().is_none();
             // It has ended by itself only if it panicked, and has said so.
@@ -74,13 +79,16 @@ impl Journal {
         };
         let checkpointed = match driver {
             Driver::Threads { committer, checkpointer, compactor } => {
+                // What it is appending is to be written, too.
                 join(compactor);
+                close();
                 join(committer);
                 stop();
                 join(checkpointer).unwrap_or(Ok(()))
             }
             // Both end by themselves now: neither waits for anybody.
             Driver::Manual { committer, checkpointer, .. } => {
+                close();
                 committer.run();
                 stop();
                 checkpointer.run()

@@ -50,7 +50,9 @@ pub(super) enum Sleep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
-    /// The committer is to write what there is and to end.
+    /// The compactor is to end.
+    Stopping,
+    /// It has. The committer is to write what there is and to end.
     Closing,
     /// Closed or failed: what is appended goes nowhere.
     Over,

@@ -69,10 +69,9 @@ pub(super) fn open(
     // Without an index the files also say who was delivered what, until the next checkpoint does.
     let covered = if had_index { mark.position } else { 0 };
     let mut references = References::new(&current.starts, covered);
-    if !report.clean {
-        // A process that was killed may have left the checkpoint in the page cache only, and files go on its word.
-        catalog.metadata.sync()?;
-    }
+    // A process that was killed may have left the checkpoint in the page cache only, also one that covers everything, and
+    // files go on its word.
+    catalog.metadata.sync()?;
     count_references(&mut references, &replayed.queues, &*catalog.metadata)?;
     for start in references.take_free() {
         let path = segment::path(&journal_dir, start);

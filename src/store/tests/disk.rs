@@ -112,9 +112,25 @@ impl SimDisk {
         for metadata in [&self.0.metadata, &self.0.durable_metadata] {
             metadata.lock().clear();
         }
+        self.lose_snapshots();
+    }
+
+    fn lose_snapshots(&self) {
         for names in [&self.0.names, &self.0.durable_names] {
             names.lock().retain(|path, _| !path.to_string_lossy().contains("snapshot"));
         }
+    }
+
+    /// What the metadata store has durably, to be given to [`SimDisk::unsync_metadata`].
+    pub(super) fn synced_metadata(&self) -> Map {
+        self.0.durable_metadata.lock().clone()
+    }
+
+    /// As if the process had been killed before the sync of a checkpoint: the metadata store's changes are there until the
+    /// power goes, and the snapshots, which come later, are not.
+    pub(super) fn unsync_metadata(&self, before: Map) {
+        *self.0.durable_metadata.lock() = before;
+        self.lose_snapshots();
     }
 
     /// What a power cut would leave of a file that it would leave.

@@ -1,11 +1,12 @@
 //! A disk that misbehaves, and a disk that is slow.
 
 use super::super::index::{ImageId, IndexEntry, PageSummary};
-use super::super::{Drive, Error, Options, ReadError, Recovered, Store, SyncWaiter, open_with};
+use super::super::{Drive, Error, Options, ReadError, Recovered, Step, Store, SyncWaiter, open_with};
 use super::disk::{Op, SimDisk};
 use super::support::{Model, options};
 use crate::durability::{Level, Point};
 use crate::name::{Position, QueueId};
+use crate::time::{self, Instant};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -267,4 +268,50 @@ fn a_file_whose_making_was_cut_short_keeps_what_is_confirmed_in_it() {
     drop(store);
     let (_store, model, _) = reopen(&disk);
     assert_eq!(model.held()[&QueueId(1)].len(), 1);
+}
+
+/// Does what is due until there is nothing more, or a checkpoint was made.
+fn step_until_checkpoint(store: &Store, now: Instant) {
+    while store.counters().checkpoints == 0
+        && (store.step_committer(now) == Step::Worked || store.step_checkpointer(now) == Step::Worked)
+    {}
+}
+
+#[test]
+fn no_file_goes_on_the_word_of_a_checkpoint_that_a_killed_process_had_not_synced() {
+    let disk = SimDisk::default();
+    let small = || Options { segment_bytes: 4096, ..options(Path::new("/data")) };
+    let start = |disk: &SimDisk| {
+        let (store, recovered) = open_with(small(), disk.environment(), Drive::Manual).unwrap();
+        let model = Model::new(&store, &recovered);
+        (store, model)
+    };
+    let now = time::now();
+    let (store, model) = start(&disk);
+    model.declare(&store, 1);
+    for _ in 0..60 {
+        model.publish(&store, &[1], &[7; 500]);
+    }
+    model.settle(&store, 1, 50);
+    while store.step_committer(now) == Step::Worked {}
+    drop((store, model));
+    // The start replays it all and makes a checkpoint that covers everything; then it is killed.
+    let before = disk.synced_metadata();
+    let (store, model) = start(&disk);
+    step_until_checkpoint(&store, now);
+    assert_eq!(store.counters().checkpoints, 1);
+    drop((store, model));
+    disk.unsync_metadata(before);
+    let files = disk.paths(".journal").len();
+    let (store, model) = start(&disk);
+    assert!(disk.paths(".journal").len() < files, "files go at the start");
+    // The next file's making syncs the directory, with what is gone from it.
+    for _ in 0..20 {
+        model.publish(&store, &[1], &[8; 500]);
+    }
+    while store.step_committer(now) == Step::Worked {}
+    drop((store, model));
+    let (_store, model) = start(&disk.after_power_cut());
+    let held = &model.held()[&QueueId(1)];
+    assert!((50..60).all(|number| held.contains_key(&crate::name::Sequence(number))), "what was confirmed");
 }
