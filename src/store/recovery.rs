@@ -42,12 +42,7 @@ pub(super) fn open(
     let lock = data_dir::take(&options.data_dir, &environment)?;
     let setting = Setting::new(options, environment);
     let (files, journal_dir) = (setting.files(), setting.journal.clone());
-    let made = files.create_dir_all(&journal_dir);
-    // A start, or the making of a file, that was cut short may have left names in the page cache only. What is appended
-    // from now on must not go with the name of its file.
-    let made = made.and_then(|()| files.sync_dir(&setting.options.data_dir));
-    let made = made.and_then(|()| files.sync_dir(&journal_dir));
-    made.map_err(|error| Error::io(&journal_dir, error))?;
+    prepare_journal_dir(&setting).map_err(|error| Error::io(&journal_dir, error))?;
     let mut report = Report::default();
     let segments = segment::list(files, &journal_dir).map_err(|error| Error::io(&journal_dir, error))?;
     let (mut catalog, base) = open_catalog(&setting, &segments, &mut report)?;
@@ -106,6 +101,15 @@ pub(super) fn open(
         report,
     };
     Ok((Store::new(Arc::new(journal)), recovered))
+}
+
+/// Makes the journal's directory, durably. A start, or the making of a file, that was cut short may have left names in the
+/// page cache only; what is appended from now on must not go with the name of its file.
+fn prepare_journal_dir(setting: &Setting) -> std::io::Result<()> {
+    let files = setting.files();
+    files.create_dir_all(&setting.journal)?;
+    files.sync_dir(&setting.options.data_dir)?;
+    files.sync_dir(&setting.journal)
 }
 
 /// Reads what the journal got since the checkpoint. If there is no index or it turns out to be damaged, all of it;
