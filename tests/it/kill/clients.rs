@@ -115,6 +115,8 @@ struct Consumer<'a> {
 /// Consumes two queues, acks, rejects and requeues until the connection ends.
 pub(super) fn consume(site: &Site<'_>, acks: Acks, seed: u64) {
     let mut c = site.open();
+    // The test sees whether messages wait for it.
+    c.wait_for_ever();
     let prefetch = if acks == Acks::Single { 30 } else { 100 };
     c.send(1, "confirm.select no-wait");
     c.send(1, &format!("basic.qos prefetch={prefetch}"));

@@ -140,6 +140,11 @@ impl Ledger {
         self.unsettled[IN]
     }
 
+    /// The same in the consumers' queues.
+    pub(super) fn unconsumed(&self) -> usize {
+        self.unsettled[..IN].iter().sum()
+    }
+
     fn fault(&mut self, fault: String) {
         self.faults.push(format!("round {}: {fault}", self.round));
     }

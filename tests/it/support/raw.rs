@@ -1,7 +1,8 @@
 //! A raw AMQP client on a blocking socket: it sends what it is told, right or wrong, and shows what comes as texts.
 //!
 //! What it receives is written to the scenario's transcript. Nothing here waits longer than [`PATIENCE`] for a frame
-//! (half of it where only a transcript is wanted); then the test fails and says what it was waiting for.
+//! (half of it where only a transcript is wanted), unless it is told to; then the test fails and says what it was
+//! waiting for.
 
 use super::codec::{self, Decoded, Properties, Table, Value, text};
 use super::login::Login;
@@ -94,6 +95,11 @@ impl Client {
             frame_max: 131_072,
             shows_heartbeats: false,
         }
+    }
+
+    /// Waits as long as the connection lasts from now on, instead of [`PATIENCE`].
+    pub(crate) fn wait_for_ever(&self) {
+        self.stream.set_read_timeout(None).unwrap();
     }
 
     // ---- sending
