@@ -21,16 +21,16 @@ fn sized(segment_bytes: u64) -> Options {
     Options { segment_bytes, ..options(Path::new("/data")) }
 }
 
-fn open(disk: &SimDisk, segment_bytes: u64) -> (Store, Arc<Model>, Recovered) {
-    let (store, recovered) = open_with(sized(segment_bytes), disk.environment(), Drive::Manual).unwrap();
+fn open(disk: &SimDisk, options: Options) -> (Store, Arc<Model>, Recovered) {
+    let (store, recovered) = open_with(options, disk.environment(), Drive::Manual).unwrap();
     let model = Model::new(&store, &recovered);
     (store, model, recovered)
 }
 
 /// A store with queue 1, at rest.
-fn at_rest(segment_bytes: u64) -> (SimDisk, Store, Arc<Model>, Instant) {
+fn at_rest(options: Options) -> (SimDisk, Store, Arc<Model>, Instant) {
     let disk = SimDisk::default();
-    let (store, model, _) = open(&disk, segment_bytes);
+    let (store, model, _) = open(&disk, options);
     let now = time::now();
     model.declare(&store, 1);
     while store.step_committer(now) == Step::Worked {}
@@ -67,7 +67,7 @@ impl Confirmed {
 
 #[test]
 fn a_small_message_waits_for_one_slice_of_a_large_one_at_most() {
-    let (_, store, model, now) = at_rest(1 << 30);
+    let (_, store, model, now) = at_rest(sized(1 << 30));
     let confirmed = Arc::new(Confirmed::default());
     confirmed.publish(&store, &model, Durability::Sync, LARGE);
     assert_eq!(store.step_committer(now), Step::Worked);
@@ -86,7 +86,7 @@ fn a_small_message_waits_for_one_slice_of_a_large_one_at_most() {
 
 #[test]
 fn a_definition_and_a_transaction_wait_for_no_large_message() {
-    let (_, store, model, now) = at_rest(1 << 30);
+    let (_, store, model, now) = at_rest(sized(1 << 30));
     let confirmed = Arc::new(Confirmed::default());
     confirmed.publish(&store, &model, Durability::Sync, LARGE);
     store.step_committer(now);
@@ -99,12 +99,8 @@ fn a_definition_and_a_transaction_wait_for_no_large_message() {
 
 #[test]
 fn a_large_message_of_an_os_node_is_told_when_it_is_written_and_makes_no_sync() {
-    let disk = SimDisk::default();
-    let options = Options { sync_delay: Durability::Os.sync_delay(), ..sized(1 << 30) };
-    let (store, recovered) = open_with(options, disk.environment(), Drive::Manual).unwrap();
-    let (model, now) = (Model::new(&store, &recovered), time::now());
-    model.declare(&store, 1);
-    while store.step_committer(now) == Step::Worked {}
+    let (_, store, model, now) =
+        at_rest(Options { sync_delay: Durability::Os.sync_delay(), ..sized(1 << 30) });
     let (confirmed, before) = (Arc::new(Confirmed::default()), store.counters().syncs);
     confirmed.publish(&store, &model, Durability::Os, LARGE);
     assert_eq!((store.step_committer(now), confirmed.numbers().len()), (Step::Worked, 0));
@@ -114,7 +110,7 @@ fn a_large_message_of_an_os_node_is_told_when_it_is_written_and_makes_no_sync() 
 
 #[test]
 fn slices_grow_while_nobody_waits_for_anything_small() {
-    let (_, store, model, now) = at_rest(1 << 30);
+    let (_, store, model, now) = at_rest(sized(1 << 30));
     let confirmed = Arc::new(Confirmed::default());
     confirmed.publish(&store, &model, Durability::Sync, 30 * SLICE_BYTES);
     let before = store.counters().syncs;
@@ -129,7 +125,7 @@ fn slices_grow_while_nobody_waits_for_anything_small() {
 
 #[test]
 fn a_slice_that_the_disk_refuses_is_written_again() {
-    let (disk, store, model, now) = at_rest(1 << 30);
+    let (disk, store, model, now) = at_rest(sized(1 << 30));
     let confirmed = Arc::new(Confirmed::default());
     confirmed.publish(&store, &model, Durability::Sync, LARGE);
     store.step_committer(now);
@@ -148,7 +144,7 @@ fn a_slice_that_the_disk_refuses_is_written_again() {
 
 #[test]
 fn what_is_small_can_be_read_back_while_a_large_message_before_it_is_written() {
-    let (_, store, model, now) = at_rest(1 << 30);
+    let (_, store, model, now) = at_rest(sized(1 << 30));
     let confirmed = Arc::new(Confirmed::default());
     confirmed.publish(&store, &model, Durability::Sync, LARGE);
     confirmed.publish(&store, &model, Durability::Sync, 10);
@@ -196,7 +192,7 @@ fn a_power_cut_or_a_kill_after_any_step_loses_nothing_confirmed_and_shows_no_dam
             if is_over {
                 break;
             }
-            let (disk, store, model, now) = at_rest(segment_bytes);
+            let (disk, store, model, now) = at_rest(sized(segment_bytes));
             let confirmed = Arc::new(Confirmed::default());
             publish_mixed(&store, &model, &confirmed);
             for _ in 0..steps {
@@ -208,7 +204,7 @@ fn a_power_cut_or_a_kill_after_any_step_loses_nothing_confirmed_and_shows_no_dam
             for (end, disk) in [("cut", disk.after_power_cut()), ("kill", disk)] {
                 let context = format!("{end} after {steps} steps, files of {segment_bytes}");
                 // Twice: what the first start makes of it must be as good; and it is used in between.
-                let (store, model, recovered) = open(&disk, segment_bytes);
+                let (store, model, recovered) = open(&disk, sized(segment_bytes));
                 let found = model.held()[&QueueId(1)].clone();
                 check(&recovered, &found, &published, &confirmed.numbers(), &context);
                 unfinished += recovered.report.unfinished;
@@ -218,7 +214,7 @@ fn a_power_cut_or_a_kill_after_any_step_loses_nothing_confirmed_and_shows_no_dam
                 while store.step_committer(now) == Step::Worked {}
                 let published = model.held()[&QueueId(1)].clone();
                 drop((store, model));
-                let (_store, model, recovered) = open(&disk.after_power_cut(), segment_bytes);
+                let (_store, model, recovered) = open(&disk.after_power_cut(), sized(segment_bytes));
                 let found = model.held()[&QueueId(1)].clone();
                 check(&recovered, &found, &published, &again.numbers(), &context);
                 let lost: Vec<_> =
@@ -233,11 +229,11 @@ fn a_power_cut_or_a_kill_after_any_step_loses_nothing_confirmed_and_shows_no_dam
 #[test]
 fn a_clean_stop_writes_large_messages_to_their_end() {
     for segment_bytes in [4096, 1 << 30] {
-        let (disk, store, model, _) = at_rest(segment_bytes);
+        let (disk, store, model, _) = at_rest(sized(segment_bytes));
         publish_mixed(&store, &model, &Arc::new(Confirmed::default()));
         store.close().unwrap();
         drop(store);
-        let (_store, again, recovered) = open(&disk.after_power_cut(), segment_bytes);
+        let (_store, again, recovered) = open(&disk.after_power_cut(), sized(segment_bytes));
         assert!(again.held() == model.held(), "as it was");
         assert!(recovered.report.clean);
     }
@@ -245,7 +241,7 @@ fn a_clean_stop_writes_large_messages_to_their_end() {
 
 #[test]
 fn large_messages_and_their_files_go_when_they_are_settled() {
-    let (disk, store, model, now) = at_rest(4096);
+    let (disk, store, model, now) = at_rest(sized(4096));
     for _ in 0..5 {
         publish_mixed(&store, &model, &Arc::new(Confirmed::default()));
     }
@@ -259,6 +255,6 @@ fn large_messages_and_their_files_go_when_they_are_settled() {
     }
     assert!(store.counters().files_deleted > 3, "{:?}", store.counters());
     drop(store);
-    let (_store, again, _) = open(&disk.after_power_cut(), 4096);
+    let (_store, again, _) = open(&disk.after_power_cut(), sized(4096));
     assert!(again.held() == model.held(), "as it was");
 }
