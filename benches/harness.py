@@ -83,14 +83,17 @@ class DiskLimit:
 # ---- the broker
 
 
-class Node:
-    """A Warren whose data outlive its process, so that it can be killed and started again. `with` ends it."""
+class Broker:
+    """A server with a process group and a folder of its own, whose data outlive its process, so that it can be killed and
+    started again. `with` ends it. What is told apart: `name`, `command()` (which chooses the ports), `is_ready()`."""
 
-    def __init__(self, binary, folder, limit=None):
-        self.binary, self.folder, self.limit = pathlib.Path(binary).resolve(), pathlib.Path(folder), limit
-        if not self.binary.exists():
-            raise Failure(f"{self.binary} does not exist: cargo build --release, or --binary")
-        self.data, self.log = self.folder / "data", self.folder / "output.log"
+    name = "broker"
+    environment = None
+
+    def __init__(self, folder, limit=None):
+        self.folder, self.limit = pathlib.Path(folder).resolve(), limit
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "output.log"
         self.process = None
 
     def __enter__(self):
@@ -104,45 +107,86 @@ class Node:
     def pid(self):
         return self.process.pid
 
-    def start(self, is_ready=lambda: True):
-        """Starts it; returns the seconds until it greeted a client, and until `is_ready()` as well."""
-        self.port, self.management, prometheus = free_ports(3)
-        command = [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
-                   "--management-listen", f"127.0.0.1:{self.management}",
-                   "--prometheus-listen", f"127.0.0.1:{prometheus}"]
-        # Warren takes every WARREN_ variable for a setting, which are not this script's to give.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WARREN_")}
+    @property
+    def pids(self):
+        """Of all its processes."""
+        found = []
+        for entry in os.scandir("/proc"):
+            with contextlib.suppress(OSError, ProcessLookupError):
+                if entry.name.isdigit() and os.getsid(int(entry.name)) == self.pid:
+                    found.append(int(entry.name))
+        return found
+
+    def is_ready(self):
+        return answers(self.port)
+
+    def start(self, is_complete=lambda: True):
+        """Starts it; returns the seconds until it greeted a client, and until `is_complete()` as well."""
+        command = self.command()
         began = time.monotonic()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.folder, env=environment, start_new_session=True,
+                                            cwd=self.folder, env=self.environment, start_new_session=True,
                                             preexec_fn=self.limit and self.limit.join)
-        self.wait_for(lambda: answers(self.port), "does not answer")
+        self.wait_for(self.is_ready, "does not answer")
         greeted = time.monotonic() - began
-        self.wait_for(is_ready, "answers, but does not get ready")
+        self.wait_for(is_complete, "answers, but does not get ready")
         return greeted, time.monotonic() - began
 
     def wait_for(self, condition, complaint, seconds=START_SECONDS_MAX):
         deadline = time.monotonic() + seconds
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Failure(f"the broker {complaint}; its output ends:\n{self.last_words()}")
-            time.sleep(0.02)
+                raise Failure(f"{self.name} {complaint}; its output ends:\n{self.last_words()}")
+            time.sleep(0.005)
 
     def last_words(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
-    def end(self, how):
+    def end(self, how=signal.SIGTERM):
         """Ends it with a signal; returns the seconds it took."""
         began = time.monotonic()
         self.process.send_signal(how)
         try:
             self.process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
-            print("the broker did not stop when asked to, killed", file=sys.stderr)
-            self.process.kill()
+            print(f"{self.name} did not stop when asked to, killed", file=sys.stderr)
+            os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
         return time.monotonic() - began
+
+    def resident_bytes(self, field="VmRSS"):
+        """Of all its processes; one that is just ending has nothing."""
+        total = 0
+        for pid in self.pids:
+            with contextlib.suppress(OSError):
+                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith(field + ":"):
+                        total += int(line.split()[1]) * 1024
+        return total
+
+
+class Node(Broker):
+    """A Warren."""
+
+    name = "the broker"
+
+    def __init__(self, binary, folder, limit=None):
+        super().__init__(folder, limit)
+        self.binary, self.data = pathlib.Path(binary).resolve(), self.folder / "data"
+        if not self.binary.exists():
+            raise Failure(f"{self.binary} does not exist: cargo build --release, or --binary")
+        # Warren takes every WARREN_ variable for a setting, which are not this script's to give.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("WARREN_")}
+
+    @property
+    def pids(self):
+        return [self.pid]
+
+    def command(self):
+        self.port, self.management, prometheus = free_ports(3)
+        return [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
+                "--management-listen", f"127.0.0.1:{self.management}", "--prometheus-listen", f"127.0.0.1:{prometheus}"]
 
     def get(self, path):
         """An answer of the HTTP API."""
@@ -158,15 +202,6 @@ class Node:
             return self.get(f"queues/%2F/{queue}")["messages"] == messages
         except (OSError, urllib.error.HTTPError, KeyError):
             return False
-
-    # What a process and a folder have is asked of the kernel; a process that is just ending has nothing.
-
-    def resident_bytes(self, field="VmRSS"):
-        with contextlib.suppress(OSError, AttributeError):
-            for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith(field + ":"):
-                    return int(line.split()[1]) * 1024
-        return 0
 
     def descriptors(self):
         with contextlib.suppress(OSError, AttributeError):
@@ -220,42 +255,56 @@ class Sampler(threading.Thread):
 # ---- the load
 
 
-def build_load(folder):
-    """Builds the load generator where it is not up to date."""
-    sources = sorted((REPOSITORY / "benches/load").glob("*.rs"))
-    load = pathlib.Path(folder) / "load"
-    if not load.exists() or load.stat().st_mtime < max(s.stat().st_mtime for s in sources):
-        # It uses nothing but std: rustc alone spares the release build of every dependency of the tests.
-        command = ["rustc", "-O", "--edition", "2024", "benches/load/main.rs", "-o", load]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
-    return load
+WARREN, WARRENCTL = REPOSITORY / "target/release/warren", REPOSITORY / "target/release/warrenctl"
+
+
+def build():
+    """Builds the broker and the load generator, where they are not up to date."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bins"], cwd=REPOSITORY, check=True)
+
+
+def words(options):
+    """Options as a command line has them: `{"ack_every": 5, "keep": True}` is `--ack-every 5 --keep`."""
+    for name, value in options.items():
+        if value is False or value is None:
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield str(value)
 
 
 class Load:
-    """A run of the load generator, from its start to `result()`."""
+    """A run of the load generator, `warrenctl perf`, from its start to `result()`. `action` may be several words."""
 
-    def __init__(self, load, node, on_progress=lambda line: None, **options):
-        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        command = [load, "--address", f"127.0.0.1:{node.port}", "--pid", str(node.pid), *words]
-        self.node, self.on_progress = node, on_progress
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, node, on_progress=lambda sample: None, action="throughput", **options):
+        command = [WARRENCTL, "--format", "json", "perf", *action.split(), "--uri", f"amqp://127.0.0.1:{node.port}"]
+        pids = [word for pid in node.pids for word in ("--pid", str(pid))]
+        self.node, self.on_progress, self.errors = node, on_progress, []
+        self.process = subprocess.Popen([*command, *pids, *words(options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True)
+        self.follower = threading.Thread(target=self.follow, daemon=True)
+        self.follower.start()
+
+    def follow(self):
+        """How far it is, and what goes wrong, line by line."""
+        for line in self.process.stderr:
+            if line.startswith("{"):
+                self.on_progress(json.loads(line))
+            else:
+                self.errors.append(line)
 
     def result(self):
-        """The last line; lines before it are progress."""
-        last = None
+        """The report."""
         try:
-            for line in self.process.stdout:
-                if last is not None:
-                    self.on_progress(last)
-                last = json.loads(line)
+            report = self.process.stdout.read()
         finally:
             if self.process.poll() is None and sys.exc_info()[0] is not None:
                 self.process.kill()
-            errors = self.process.stderr.read()
             self.process.wait()
+            self.follower.join()
         if self.process.returncode != 0:
-            raise Failure(f"the load failed: {errors.strip()}\n{self.node.last_words()}")
-        return last
+            raise Failure(f"the load failed: {''.join(self.errors).strip()}\n{self.node.last_words()}")
+        return json.loads(report)
 
 
 # ---- the machine, and numbers for people

@@ -2,7 +2,7 @@
 //!
 //! Each measurement runs in a fresh folder, all of them in turn, several rounds; the table has the medians. The limit is
 //! a plain loop of write and fdatasync with as many bytes and syncs as the group append before it had, on the same file
-//! system. Nothing else belongs here: what a message costs from socket to socket is measured by `benches/load`.
+//! system. Nothing else belongs here: what a message costs from socket to socket is measured by `warrenctl perf`.
 //!
 //! `cargo bench --bench store -- --help` lists the options. A new measurement is a function and a line in
 //! [`MEASUREMENTS`].

@@ -25,8 +25,17 @@ pub fn now() -> Instant {
 }
 
 /// The wall clock, now. Before 1970 (a broken clock) it is 0.
-#[allow(clippy::disallowed_methods)]
 pub fn unix_ms() -> Millis {
+    Millis(u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The same in nanoseconds, for measurements.
+pub fn unix_ns() -> u64 {
+    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[allow(clippy::disallowed_methods)]
+fn since_1970() -> Duration {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Millis(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    since.unwrap_or_default()
 }

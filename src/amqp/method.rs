@@ -16,20 +16,42 @@ pub use amq_protocol::protocol::{access, basic, channel, confirm, connection, ex
 #[allow(missing_docs)]
 pub mod id {
     pub const CONNECTION: u16 = 10;
+    pub const CONNECTION_START: (u16, u16) = (10, 10);
     pub const CHANNEL: u16 = 20;
     pub const BASIC: u16 = 60;
     pub const CONNECTION_START_OK: (u16, u16) = (10, 11);
     pub const CONNECTION_SECURE_OK: (u16, u16) = (10, 21);
+    pub const CONNECTION_TUNE: (u16, u16) = (10, 30);
     pub const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
     pub const CONNECTION_OPEN: (u16, u16) = (10, 40);
+    pub const CONNECTION_OPEN_OK: (u16, u16) = (10, 41);
     pub const CONNECTION_CLOSE: (u16, u16) = (10, 50);
     pub const CONNECTION_CLOSE_OK: (u16, u16) = (10, 51);
+    pub const CONNECTION_BLOCKED: (u16, u16) = (10, 60);
+    pub const CONNECTION_UNBLOCKED: (u16, u16) = (10, 61);
     pub const CHANNEL_OPEN: (u16, u16) = (20, 10);
+    pub const CHANNEL_OPEN_OK: (u16, u16) = (20, 11);
     pub const CHANNEL_CLOSE: (u16, u16) = (20, 40);
     pub const CHANNEL_CLOSE_OK: (u16, u16) = (20, 41);
+    pub const EXCHANGE_DECLARE_OK: (u16, u16) = (40, 11);
+    pub const EXCHANGE_DELETE_OK: (u16, u16) = (40, 21);
+    pub const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
+    pub const QUEUE_BIND_OK: (u16, u16) = (50, 21);
+    pub const QUEUE_DELETE_OK: (u16, u16) = (50, 41);
+    pub const QUEUE_UNBIND_OK: (u16, u16) = (50, 51);
+    pub const BASIC_QOS_OK: (u16, u16) = (60, 11);
+    pub const BASIC_CONSUME_OK: (u16, u16) = (60, 21);
+    pub const BASIC_CANCEL_OK: (u16, u16) = (60, 31);
     pub const BASIC_PUBLISH: (u16, u16) = (60, 40);
+    pub const BASIC_RETURN: (u16, u16) = (60, 50);
+    pub const BASIC_DELIVER: (u16, u16) = (60, 60);
+    pub const BASIC_GET_OK: (u16, u16) = (60, 71);
+    pub const BASIC_GET_EMPTY: (u16, u16) = (60, 72);
     pub const BASIC_ACK: (u16, u16) = (60, 80);
     pub const BASIC_NACK: (u16, u16) = (60, 120);
+    pub const CONFIRM_SELECT_OK: (u16, u16) = (85, 11);
+    pub const TX_SELECT_OK: (u16, u16) = (90, 11);
+    pub const TX_COMMIT_OK: (u16, u16) = (90, 21);
 }
 
 /// What a client's method consists of, in order: `b` octet, `h` short, `l` long, `q` long long, `s` short string,
@@ -74,42 +96,42 @@ const LAYOUTS: &[((u16, u16), &str)] = &[
     ((90, 30), ""),
 ];
 
-/// Methods that only a server sends.
-const SERVER_METHODS: &[(u16, u16)] = &[
-    (10, 10),
-    (10, 20),
-    (10, 30),
-    (10, 41),
-    (10, 60),
-    (10, 61),
-    (10, 71),
-    (20, 11),
-    (30, 11),
-    (40, 11),
-    (40, 21),
-    (40, 31),
-    (40, 51),
-    (50, 11),
-    (50, 21),
-    (50, 31),
-    (50, 41),
-    (50, 51),
-    (60, 11),
-    (60, 21),
-    (60, 50),
-    (60, 60),
-    (60, 71),
-    (60, 72),
-    (60, 111),
-    (85, 11),
-    (90, 11),
-    (90, 21),
-    (90, 31),
+/// What a server's method consists of, in the same letters. Methods that both sides send are only in the list above.
+const SERVER_LAYOUTS: &[((u16, u16), &str)] = &[
+    (id::CONNECTION_START, "bbTSS"),
+    ((10, 20), "S"),
+    (id::CONNECTION_TUNE, "hlh"),
+    (id::CONNECTION_OPEN_OK, "s"),
+    (id::CONNECTION_BLOCKED, "s"),
+    (id::CONNECTION_UNBLOCKED, ""),
+    ((10, 71), ""),
+    (id::CHANNEL_OPEN_OK, "S"),
+    ((30, 11), "h"),
+    (id::EXCHANGE_DECLARE_OK, ""),
+    (id::EXCHANGE_DELETE_OK, ""),
+    ((40, 31), ""),
+    ((40, 51), ""),
+    (id::QUEUE_DECLARE_OK, "sll"),
+    (id::QUEUE_BIND_OK, ""),
+    ((50, 31), "l"),
+    (id::QUEUE_DELETE_OK, "l"),
+    (id::QUEUE_UNBIND_OK, ""),
+    (id::BASIC_QOS_OK, ""),
+    (id::BASIC_CONSUME_OK, "s"),
+    (id::BASIC_RETURN, "hsss"),
+    (id::BASIC_DELIVER, "sqxss"),
+    (id::BASIC_GET_OK, "qxssl"),
+    (id::BASIC_GET_EMPTY, "s"),
+    ((60, 111), ""),
+    (id::CONFIRM_SELECT_OK, ""),
+    (id::TX_SELECT_OK, ""),
+    (id::TX_COMMIT_OK, ""),
+    ((90, 31), ""),
 ];
 
 /// Whether only a server sends this method.
 pub fn is_of_server(class: u16, method: u16) -> bool {
-    SERVER_METHODS.contains(&(class, method))
+    SERVER_LAYOUTS.iter().any(|(id, _)| *id == (class, method))
 }
 
 /// Parses a client's method from a frame's payload.
@@ -117,7 +139,35 @@ pub fn is_of_server(class: u16, method: u16) -> bool {
 /// # Errors
 /// 503 COMMAND_INVALID for methods of servers, 540 NOT_IMPLEMENTED for ids that no method has, 502 SYNTAX_ERROR for arguments that are not what the method has.
 pub fn parse(payload: &[u8], class: u16, method: u16) -> Result<AMQPClass, Exception> {
-    check(payload.get(4..).unwrap_or_default(), class, method)?;
+    let Some(layout) = layout_of(LAYOUTS, class, method) else {
+        if is_of_server(class, method) {
+            return Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method").at(class, method));
+        }
+        let text = format!("no method {class}.{method} that a client may send");
+        return Err(Exception::new(ReplyCode::NotImplemented, text).at(class, method));
+    };
+    parse_as(layout, payload, class, method)
+}
+
+/// Parses a server's method from a frame's payload, for clients.
+///
+/// # Errors
+/// 540 NOT_IMPLEMENTED for ids that no server sends, 502 SYNTAX_ERROR for arguments that are not what the method has.
+pub fn parse_answer(payload: &[u8], class: u16, method: u16) -> Result<AMQPClass, Exception> {
+    let layout = layout_of(SERVER_LAYOUTS, class, method).or_else(|| layout_of(LAYOUTS, class, method));
+    let layout = layout.ok_or_else(|| {
+        let text = format!("no method {class}.{method} that a server may send");
+        Exception::new(ReplyCode::NotImplemented, text).at(class, method)
+    })?;
+    parse_as(layout, payload, class, method)
+}
+
+fn layout_of(layouts: &[((u16, u16), &'static str)], class: u16, method: u16) -> Option<&'static str> {
+    layouts.iter().find(|(id, _)| *id == (class, method)).map(|(_, layout)| *layout)
+}
+
+fn parse_as(layout: &str, payload: &[u8], class: u16, method: u16) -> Result<AMQPClass, Exception> {
+    check(payload.get(4..).unwrap_or_default(), layout, class, method)?;
     match parse_class(payload) {
         Ok((_, parsed)) => Ok(parsed),
         // What `check` lets through can fail only in a short string that is not UTF-8.
@@ -130,14 +180,7 @@ fn syntax_error(what: impl std::fmt::Display, class: u16, method: u16) -> Except
 }
 
 /// Walks the arguments of a method: every length within bounds, every table nested within bounds, nothing left over.
-fn check(mut rest: &[u8], class: u16, method: u16) -> Result<(), Exception> {
-    let Some((_, layout)) = LAYOUTS.iter().find(|(id, _)| *id == (class, method)) else {
-        if is_of_server(class, method) {
-            return Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method").at(class, method));
-        }
-        let text = format!("no method {class}.{method} that a client may send");
-        return Err(Exception::new(ReplyCode::NotImplemented, text).at(class, method));
-    };
+fn check(mut rest: &[u8], layout: &str, class: u16, method: u16) -> Result<(), Exception> {
     for kind in layout.bytes() {
         let length = match kind {
             b'b' | b'x' => 1,
@@ -196,6 +239,44 @@ pub fn parse_settle(payload: &[u8], class: u16, method: u16) -> Result<(Delivery
     }
 }
 
+/// A `basic.deliver` or `basic.get-ok` read by hand, as far as a consumer needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Delivery<'a> {
+    /// Empty for `basic.get-ok`.
+    pub consumer_tag: &'a [u8],
+    pub tag: DeliveryTag,
+    pub redelivered: bool,
+}
+
+/// Reads a `basic.deliver` from a frame's payload.
+///
+/// # Errors
+/// 502 SYNTAX_ERROR when lengths don't fit.
+pub fn parse_deliver(payload: &[u8]) -> Result<Delivery<'_>, Exception> {
+    let read = || {
+        let (&length, rest) = payload.get(4..)?.split_first()?;
+        let (consumer_tag, rest) = rest.split_at_checked(length.into())?;
+        read_delivery(consumer_tag, rest)
+    };
+    read().ok_or_else(|| syntax_error("malformed arguments", id::BASIC_DELIVER.0, id::BASIC_DELIVER.1))
+}
+
+/// Reads a `basic.get-ok` from a frame's payload.
+///
+/// # Errors
+/// 502 SYNTAX_ERROR when lengths don't fit.
+pub fn parse_get_ok(payload: &[u8]) -> Result<Delivery<'_>, Exception> {
+    let read = || read_delivery(&[], payload.get(4..)?);
+    read().ok_or_else(|| syntax_error("malformed arguments", id::BASIC_GET_OK.0, id::BASIC_GET_OK.1))
+}
+
+fn read_delivery<'a>(consumer_tag: &'a [u8], rest: &[u8]) -> Option<Delivery<'a>> {
+    let (tag, rest) = rest.split_first_chunk::<8>()?;
+    let redelivered = rest.first()? & 1 != 0;
+    Some(Delivery { consumer_tag, tag: DeliveryTag(u64::from_be_bytes(*tag)), redelivered })
+}
+
 impl Output {
     /// A method of the cold path, from its struct.
     pub fn class(&mut self, channel: ChannelId, class: &AMQPClass) {
@@ -206,6 +287,16 @@ impl Output {
                 // Writing to memory fails only for a short string that is too long; ours are checked where they enter.
                 Err(_) => debug_assert!(false, "method {class:?} at {start} does not encode"),
             }
+        });
+    }
+
+    /// `basic.publish`, of a client.
+    pub fn publish(&mut self, channel: ChannelId, publish: &Publish<'_>) {
+        self.method(channel, |buffer| {
+            buffer.extend_from_slice(&[0, 60, 0, 40, 0, 0]);
+            short_string(buffer, publish.exchange);
+            short_string(buffer, publish.routing_key);
+            buffer.push(u8::from(publish.mandatory) | u8::from(publish.immediate) << 1);
         });
     }
 
@@ -251,7 +342,7 @@ impl Output {
         });
     }
 
-    /// `basic.ack` from the broker: a publisher confirm.
+    /// `basic.ack`: of a client, or of the broker as a publisher confirm.
     pub fn ack(&mut self, channel: ChannelId, tag: DeliveryTag, multiple: bool) {
         self.confirm(channel, 80, tag, u8::from(multiple));
     }
@@ -344,8 +435,53 @@ mod tests {
     }
 
     #[test]
+    fn publish_is_written_as_it_is_read() {
+        let publish = Publish { exchange: b"x", routing_key: b"key", mandatory: true, immediate: false };
+        let mut output = Output::default();
+        output.publish(ChannelId(1), &publish);
+        let mut slices = [std::io::IoSlice::new(&[]); 1];
+        output.slices(&mut slices);
+        let (frame, _) = super::super::frame::read(&slices[0], 4096).unwrap().unwrap();
+        let super::super::frame::Payload::Method { payload, .. } = frame.payload else { panic!("{frame:?}") };
+        assert_eq!(parse_publish(payload), Ok(publish));
+    }
+
+    #[test]
+    fn a_delivery_is_read_as_amq_protocol_writes_it() {
+        let deliver = AMQPClass::Basic(basic::AMQPMethod::Deliver(basic::Deliver {
+            consumer_tag: "c".into(),
+            delivery_tag: 7,
+            redelivered: true,
+            exchange: "x".into(),
+            routing_key: "k".into(),
+        }));
+        let expected = Delivery { consumer_tag: b"c", tag: DeliveryTag(7), redelivered: true };
+        let bytes = payload(&deliver);
+        assert_eq!(parse_deliver(&bytes), Ok(expected));
+        assert_eq!(parse_answer(&bytes, 60, 60), Ok(deliver));
+        assert!((4..14).all(|cut| parse_deliver(&bytes[..cut]).is_err()));
+        let got = AMQPClass::Basic(basic::AMQPMethod::GetOk(basic::GetOk {
+            delivery_tag: 7,
+            redelivered: true,
+            exchange: "x".into(),
+            routing_key: "k".into(),
+            message_count: 3,
+        }));
+        assert_eq!(parse_get_ok(&payload(&got)), Ok(Delivery { consumer_tag: b"", ..expected }));
+    }
+
+    #[test]
     fn every_layout_is_the_one_amq_protocol_reads() {
-        for ((class, method), layout) in LAYOUTS {
+        // amq-protocol's access.request-ok has no ticket.
+        let of_server = SERVER_LAYOUTS.iter().filter(|(id, _)| *id != (30, 11));
+        for ((class, method), layout) in of_server.clone() {
+            assert_eq!(
+                layout_of(LAYOUTS, *class, *method),
+                None,
+                "{class}.{method} is listed twice: {layout}"
+            );
+        }
+        for ((class, method), layout) in LAYOUTS.iter().chain(of_server) {
             let mut bytes = vec![0, *class as u8, 0, *method as u8];
             for kind in layout.bytes() {
                 let zeros = match kind {
@@ -356,7 +492,7 @@ mod tests {
                 };
                 bytes.extend(std::iter::repeat_n(0, zeros));
             }
-            let parsed = parse(&bytes, *class, *method);
+            let parsed = parse_answer(&bytes, *class, *method);
             assert!(parsed.is_ok(), "{class}.{method}: {parsed:?}");
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(host: &str, port: u16, login: Login, timeout: Duration) -> Client {
+    pub(super) fn new(host: &str, port: u16, login: &Login, timeout: Duration) -> Client {
         // An IPv6 address needs brackets in front of a port.
         let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
         let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
@@ -42,7 +42,7 @@ impl Client {
         Client {
             agent: agent.into(),
             address: format!("{host}:{port}"),
-            user: login.user,
+            user: login.user.clone(),
             authorization: format!("Basic {credentials}"),
         }
     }

@@ -27,6 +27,14 @@ pub(super) enum Failure {
         /// What the system says.
         reason: String,
     },
+    /// No connection for AMQP.
+    #[error("no broker at {address} ({reason}); is it running, and is --uri or --host right?")]
+    NoListener {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
     /// A connection, but no answer in time.
     #[error("no answer from {0} in time; try again, or with a longer --timeout")]
     Timeout(String),
@@ -46,6 +54,9 @@ pub(super) enum Failure {
     /// The broker failed, or what answers is no broker.
     #[error("{0}")]
     Broker(String),
+    /// Others of the same run have failed, and said why.
+    #[error("stopped, because another connection of the run failed")]
+    Stopped,
     /// A data directory is not as it was written.
     #[error(
         "{0} damaged things; the next start passes over them and says what was lost, so copy the directory before if \
@@ -85,8 +96,8 @@ impl Failure {
             Failure::Data(_) | Failure::NotFound(_) => 65,
             Failure::NoStore(_) => 66,
             Failure::NoUser(_) => 67,
-            Failure::Unavailable { .. } => 69,
-            Failure::Broker(_) => 70,
+            Failure::Unavailable { .. } | Failure::NoListener { .. } => 69,
+            Failure::Broker(_) | Failure::Stopped => 70,
             Failure::Damaged(_) | Failure::DamagedQueue(_) => 72,
             Failure::Store(store::Error::NoPermission { .. }) => 77,
             Failure::Output(_) | Failure::Store(_) => 74,

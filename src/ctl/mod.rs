@@ -1,5 +1,5 @@
 //! `warrenctl`: the admin tool, with rabbitmqctl's command names. It speaks the HTTP API and knows nothing of the broker;
-//! only [`store`], for brokers that are stopped, works on files.
+//! only [`store`], for brokers that are stopped, works on files, and [`perf`] speaks AMQP.
 //!
 //! To add a command: a `Command` in the file of its noun, a line in `COMMANDS`.
 
@@ -11,6 +11,7 @@ mod consumers;
 mod exchanges;
 mod failure;
 mod output;
+mod perf;
 mod permissions;
 mod queues;
 mod status;
@@ -45,6 +46,7 @@ const COMMANDS: &[Command] = &[
     consumers::LIST_CONSUMERS,
     status::STATUS,
     store::STORE,
+    perf::PERF,
 ];
 
 /// A command: its name, its arguments, what it does.
@@ -58,6 +60,8 @@ struct Command {
 /// What every command is given besides its own arguments.
 struct Context<'a> {
     client: Client,
+    host: String,
+    login: Login,
     vhost: String,
     output: Output<'a>,
 }
@@ -140,7 +144,9 @@ fn execute(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     let command = command.ok_or_else(|| Failure::Usage(format!("unknown command {name}")))?;
     let login = Login { user: options.username, password: options.password };
     let mut context = Context {
-        client: Client::new(&options.host, options.port, login, Duration::from_secs(options.timeout)),
+        client: Client::new(&options.host, options.port, &login, Duration::from_secs(options.timeout)),
+        host: options.host,
+        login,
         vhost: options.vhost,
         output: Output {
             format: options.format,

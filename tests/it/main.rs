@@ -28,6 +28,7 @@ mod headers_exchange;
 mod kill;
 mod lapin_client;
 mod limits;
+mod load_generator;
 mod migration;
 mod permissions;
 mod publishing;
