@@ -1,5 +1,6 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
+pub mod huge_pages;
 mod monitor;
 
 use crate::amqp::driver;

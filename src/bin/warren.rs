@@ -34,6 +34,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    warren::server::huge_pages::refuse();
     let arguments = Arguments::parse();
     let flags = match arguments.command {
         Some(Command::Serve(flags)) => flags,

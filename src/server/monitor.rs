@@ -1,5 +1,6 @@
 //! Watches memory and disk and sets the alarms.
 
+use super::huge_pages;
 use crate::broker::Broker;
 use crate::broker::alarms::Resource;
 use crate::config::Config;
@@ -12,13 +13,16 @@ pub(super) async fn watch(config: Config, broker: Arc<Broker>, mut stop: watch::
     let limit = memory_limit(&config);
     let mut disk = broker.store.disk();
     let mut tick = tokio::time::interval(config.memory_monitor_interval);
+    let mut has_huge_pages = false;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             Ok(()) = disk.changed() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        if let (Some(limit), Some(resident)) = (limit, resident_bytes()) {
+        let resident = resident_bytes();
+        has_huge_pages = has_huge_pages || resident.is_some_and(huge_pages::accept_if_busy);
+        if let (Some(limit), Some(resident)) = (limit, resident) {
             broker.set_alarm(Resource::Memory, resident > limit);
         }
         let is_short = free_bytes(&config).is_some_and(|free| free < config.disk_free_limit_bytes);
