@@ -29,6 +29,8 @@ use tracing::{debug, info};
 
 /// Above this many bytes not yet written, events stay in the outbox and nothing more is read.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// So much is written before more is encoded.
+const WRITE_BYTES: usize = 128 * 1024;
 /// How long a client that cannot be told of its refused login is left waiting (RabbitMQ: 3 s), against guessing.
 const REFUSED_LOGIN_DELAY: Duration = Duration::from_secs(3);
 /// How old the figures shown of a busy connection may be.
@@ -141,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.mind_time(now)?;
             self.handle_input().await;
             let was_blocked = self.machine.is_blocked();
-            self.hand_over_events();
+            self.hand_over_events().await;
             if self.machine.is_closing() {
                 // Whoever waits for what it held need not wait for its close-ok; and nothing more is queued up for it.
                 self.release_all();
@@ -229,9 +231,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Hands what came through the outbox to the machine, unless the client does not read what it gets.
-    fn hand_over_events(&mut self) {
+    async fn hand_over_events(&mut self) {
         if self.machine.output().len() < OUTPUT_BYTES_MAX || self.outbox.has_close() {
-            self.drain_outbox();
+            let mut orphans = execute::ByQueue::new();
+            let mut events = self.take_events();
+            // Written while it is in the processor's cache, and before the buffer grows.
+            let mut may_write = true;
+            for event in events.drain(..) {
+                self.handle_event(event, &mut orphans);
+                if may_write && self.machine.output().len() >= WRITE_BYTES {
+                    may_write = self.socket.write_now(self.machine.output()).await;
+                }
+            }
+            self.events = events;
+            self.requeue(orphans);
         }
         if self.has_starved && self.machine.output().len() < OUTPUT_BYTES_MAX / 2 {
             self.has_starved = false;
@@ -241,35 +254,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
+    /// Hands over everything, whatever the client reads.
     fn drain_outbox(&mut self) {
-        let orphans = self.take_events();
+        let orphans = self.handle_events();
+        self.requeue(orphans);
+    }
+
+    fn requeue(&mut self, orphans: execute::ByQueue) {
         for (queue, sequences) in orphans {
             self.broker.requeue(queue, &sequences, &mut self.wakes);
         }
     }
 
-    /// Takes all events; returns the deliveries whose consumers are gone, by queue.
-    fn take_events(&mut self) -> execute::ByQueue {
+    /// Handles all events; returns the deliveries whose consumers are gone, by queue.
+    fn handle_events(&mut self) -> execute::ByQueue {
         let mut orphans = execute::ByQueue::new();
-        let mut events = std::mem::take(&mut self.events);
-        self.has_starved |= self.outbox.drain(&mut events);
-        for event in events.drain(..) {
-            if let Event::ConsumerCancelled { consumer, .. } = event {
-                self.unsubscribe(consumer);
-                self.resume_shared();
-            }
-            let is_blocked_before = self.machine.is_blocked();
-            if let Err(delivery) = self.machine.handle_event(event)
-                && let Some(source) = delivery.source
-            {
-                orphans.entry(source.queue).or_default().push(source.sequence);
-            }
-            if is_blocked_before != self.machine.is_blocked() {
-                self.figures_are_stale = true;
-            }
-        }
+        let mut events = self.take_events();
+        events.drain(..).for_each(|event| self.handle_event(event, &mut orphans));
         self.events = events;
         orphans
+    }
+
+    /// All events, in a buffer that is to be given back empty.
+    fn take_events(&mut self) -> VecDeque<Event> {
+        let mut events = std::mem::take(&mut self.events);
+        self.has_starved |= self.outbox.drain(&mut events);
+        events
+    }
+
+    fn handle_event(&mut self, event: Event, orphans: &mut execute::ByQueue) {
+        if let Event::ConsumerCancelled { consumer, .. } = event {
+            self.unsubscribe(consumer);
+            self.resume_shared();
+        }
+        let is_blocked_before = self.machine.is_blocked();
+        if let Err(delivery) = self.machine.handle_event(event)
+            && let Some(source) = delivery.source
+        {
+            orphans.entry(source.queue).or_default().push(source.sequence);
+        }
+        if is_blocked_before != self.machine.is_blocked() {
+            self.figures_are_stale = true;
+        }
     }
 
     fn flush_confirms(&mut self) {

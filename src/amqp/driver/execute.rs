@@ -359,7 +359,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if release.had_replies {
             self.forget_reply_addresses(release.channel);
         }
-        let mut returning = self.take_events();
+        let mut returning = self.handle_events();
         add_by_queue(&mut returning, &release.deliveries);
         for (queue, sequences) in returning {
             self.broker.requeue(queue, &sequences, &mut self.wakes);

@@ -188,6 +188,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(Poll::Ready(()))
     }
 
+    /// Writes what the socket takes at once. Returns whether it may take more; a failure shows again when it is waited for.
+    pub(super) async fn write_now(&mut self, output: &mut Output) -> bool {
+        let mut done = Done::default();
+        let flushed = poll_fn(|cx| Poll::Ready(self.poll_flush(output, cx, &mut done))).await;
+        matches!(flushed, Ok(Poll::Ready(())))
+    }
+
     /// Reads and forgets until the peer goes or the time comes.
     pub(super) async fn ignore_until(&mut self, deadline: Instant) {
         let ignore = async { while matches!(self.stream.read(&mut self.buffer).await, Ok(1..)) {} };
