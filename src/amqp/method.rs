@@ -8,9 +8,11 @@ use super::frame::Output;
 use crate::arguments;
 use crate::name::{ChannelId, DeliveryTag};
 use amq_protocol::frame::WriteContext;
-use amq_protocol::protocol::{AMQPClass, gen_class, parse_class};
+use amq_protocol::protocol::{gen_class, parse_class};
 
-pub use amq_protocol::protocol::{access, basic, channel, confirm, connection, exchange, queue, tx};
+pub use amq_protocol::protocol::{
+    AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx,
+};
 
 /// Class and method ids that code refers to.
 #[allow(missing_docs)]
