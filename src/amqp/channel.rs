@@ -62,7 +62,7 @@ pub(super) enum Awaiting {
     /// Nothing is said.
     Silence,
     /// This method, unless the client said no-wait.
-    Ok(AMQPClass),
+    Ok(Box<AMQPClass>),
     DeclareOk {
         no_wait: bool,
     },
@@ -86,7 +86,7 @@ pub(super) enum Awaiting {
     Published {
         mandatory: bool,
     },
-    Checked(Publish),
+    Checked(Box<Publish>),
     CommitOk,
 }
 
@@ -208,7 +208,7 @@ impl Channel {
         }
         match self.mode {
             Mode::Transaction(_) => {
-                Ok(Some((Request::CheckPublish(publish.clone()), Awaiting::Checked(publish))))
+                Ok(Some((Request::CheckPublish(publish.clone()), Awaiting::Checked(Box::new(publish)))))
             }
             _ => Ok(Some((Request::Publish(publish), Awaiting::Published { mandatory }))),
         }
@@ -239,7 +239,7 @@ impl Channel {
             (Awaiting::Ok(ok), Reply::Done) => output.class(self.id, &ok),
             (Awaiting::Checked(publish), Reply::Done) => {
                 if let Mode::Transaction(transaction) = &mut self.mode {
-                    transaction.publishes.push(publish);
+                    transaction.publishes.push(*publish);
                 }
             }
             (Awaiting::DeclareOk { no_wait }, Reply::Queue { name, message_count, consumer_count }) => {

@@ -44,7 +44,7 @@ enum Phase {
 /// What the outstanding request was about.
 #[derive(Debug)]
 enum Pending {
-    Login(Credentials),
+    Login(Box<Credentials>),
     Open,
     UpdateSecret,
     Channel {

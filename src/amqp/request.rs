@@ -86,7 +86,7 @@ pub enum Topology {
 #[allow(missing_docs)]
 pub enum Request {
     /// Check who it is. Answered by `Done` or `Failed`.
-    Authenticate(Credentials),
+    Authenticate(Box<Credentials>),
     /// Enter the vhost. Answered by `Done` or `Failed`.
     Open(VhostName),
     /// Check the new password. Answered by `Done` or `Failed`.
@@ -96,9 +96,9 @@ pub enum Request {
     /// Check that it could be published, for a transaction. Answered by `Done` or `Failed`.
     CheckPublish(Publish),
     /// Answered by `Done`, `Queue`, `Count` or `Failed`.
-    Topology(ChannelId, Topology),
+    Topology(ChannelId, Box<Topology>),
     /// Answered by `Consuming` or `Failed`.
-    Subscribe(Subscribe),
+    Subscribe(Box<Subscribe>),
     /// Answered by `Consuming` with the address as the tag's sibling, or `Failed`.
     SubscribeReplies(ChannelId, ConsumerTag),
     /// Answered by `Done`, after all deliveries to the consumer are handed over.

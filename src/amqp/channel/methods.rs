@@ -59,13 +59,13 @@ impl Channel {
     }
 
     fn topology(&self, topology: Topology, awaiting: Awaiting) -> Step {
-        Ok(Some((Request::Topology(self.id, topology), awaiting)))
+        Ok(Some((Request::Topology(self.id, Box::new(topology)), awaiting)))
     }
 
     fn handle_exchange(&mut self, method: exchange::AMQPMethod) -> Step {
         use exchange::AMQPMethod as M;
         let ok = |no_wait: bool, ok: M| {
-            if no_wait { Awaiting::Silence } else { Awaiting::Ok(AMQPClass::Exchange(ok)) }
+            if no_wait { Awaiting::Silence } else { Awaiting::Ok(Box::new(AMQPClass::Exchange(ok))) }
         };
         match method {
             M::Declare(mut declare) => {
@@ -106,7 +106,7 @@ impl Channel {
                 strip(&mut bind.exchange);
                 self.expand_key(&bind.queue, &mut bind.routing_key)?;
                 self.expand(&mut bind.queue)?;
-                let ok = Awaiting::Ok(AMQPClass::Queue(M::BindOk(queue::BindOk {})));
+                let ok = Awaiting::Ok(Box::new(AMQPClass::Queue(M::BindOk(queue::BindOk {}))));
                 let awaiting = if bind.nowait { Awaiting::Silence } else { ok };
                 self.topology(Topology::BindQueue(bind), awaiting)
             }
@@ -114,7 +114,7 @@ impl Channel {
                 strip(&mut unbind.exchange);
                 self.expand_key(&unbind.queue, &mut unbind.routing_key)?;
                 self.expand(&mut unbind.queue)?;
-                let ok = Awaiting::Ok(AMQPClass::Queue(M::UnbindOk(queue::UnbindOk {})));
+                let ok = Awaiting::Ok(Box::new(AMQPClass::Queue(M::UnbindOk(queue::UnbindOk {}))));
                 self.topology(Topology::UnbindQueue(unbind), ok)
             }
             M::Purge(mut purge) => {
@@ -194,7 +194,7 @@ impl Channel {
         }
         self.credit.set_limit(qos.prefetch_count.into());
         let consumers = self.consumers.iter().map(|consumer| consumer.id).collect();
-        Ok(Some((Request::Resume(consumers), Awaiting::Ok(ok))))
+        Ok(Some((Request::Resume(consumers), Awaiting::Ok(Box::new(ok)))))
     }
 
     fn consume(&mut self, mut consume: basic::Consume) -> Step {
@@ -217,7 +217,7 @@ impl Channel {
             return Ok(Some((Request::SubscribeReplies(self.id, ConsumerTag::new(tag)), awaiting)));
         }
         let (channel, prefetch, credit) = (self.id, self.prefetch, Arc::clone(&self.credit));
-        Ok(Some((Request::Subscribe(Subscribe { channel, consume, prefetch, credit }), awaiting)))
+        Ok(Some((Request::Subscribe(Box::new(Subscribe { channel, consume, prefetch, credit })), awaiting)))
     }
 
     fn cancel(&mut self, cancel: basic::Cancel, output: &mut Output) -> Step {
@@ -261,7 +261,7 @@ impl Channel {
             return Err(not_implemented("requeue=false"));
         }
         let settle = Settle { disposition: Disposition::Requeue, deliveries: self.unacked.take_all() };
-        let ok = Awaiting::Ok(AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
+        let ok = Awaiting::Ok(Box::new(AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {}))));
         Ok(Some((Request::Settle(settle), if wants_reply { ok } else { Awaiting::Silence })))
     }
 

@@ -112,6 +112,7 @@ impl Connection {
         self.mechanism = start_ok.mechanism.as_str().to_owned();
         let credentials = handshake::credentials(&self.mechanism, start_ok.response.as_bytes());
         let credentials = credentials.map_err(|exception| self.mind_login_failure(exception))?;
+        let credentials = Box::new(credentials);
         self.pending = Some(Pending::Login(credentials.clone()));
         Ok(Request::Authenticate(credentials))
     }

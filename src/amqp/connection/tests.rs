@@ -356,7 +356,8 @@ fn the_empty_queue_name_is_the_one_last_declared() {
         arguments: Default::default(),
     };
     peer.send_class(1, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
-    let Some(Request::Topology(_, Topology::BindQueue(bind))) = peer.next() else { panic!("a bind") };
+    let Some(Request::Topology(_, topology)) = peer.next() else { panic!("a request") };
+    let Topology::BindQueue(bind) = *topology else { panic!("a bind") };
     assert_eq!(
         (bind.queue.as_str(), bind.routing_key.as_str(), bind.exchange.as_str()),
         ("amq.gen-1", "amq.gen-1", "x")

@@ -55,8 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Request::Open(vhost) => return self.open(&vhost),
             Request::UpdateSecret(_) => self.update_secret(),
             Request::CheckPublish(publish) => self.check_publish(publish),
-            Request::Topology(_, topology) => self.change_topology(topology).await,
-            Request::Subscribe(subscribe) => self.subscribe(subscribe),
+            Request::Topology(_, topology) => self.change_topology(*topology).await,
+            Request::Subscribe(subscribe) => self.subscribe(*subscribe),
             Request::SubscribeReplies(channel, tag) => self.subscribe_replies(channel, tag),
             Request::Unsubscribe(_, consumer) => {
                 self.unsubscribe(consumer);
