@@ -193,21 +193,33 @@ fn damage_is_kept_once_and_never_over_other_damage() {
     );
 }
 
+/// Of a small message.
+const RECORD_BYTES_MAX: u64 = 64;
+
 #[test]
 fn the_store_goes_on_after_a_torn_record() {
     let dir = tempfile::tempdir().unwrap();
     let mut expected = State::new();
-    for round in 0..4u64 {
+    let (mut round, mut cuts) = (0, 0);
+    while cuts < 4 {
         let (store, model, recovered) = open(dir.path());
         assert_eq!(held(&store, &recovered), expected, "round {round}");
-        model.declare(&store, round + 1);
-        let end = model.publish(&store, &[round + 1], b"whole");
+        round += 1;
+        model.declare(&store, round);
+        let end = model.publish(&store, &[round], b"whole");
         expected = model.held();
-        let last = model.publish(&store, &[round + 1], b"torn");
+        let last = model.publish(&store, &[round], b"torn");
+        let all = model.held();
         drop(store);
         let (start, journal) = segment::list(&Disk, &dir.path().join("journal")).unwrap().pop().unwrap();
         let file = fs::File::options().write(true).open(&journal).unwrap();
-        file.set_len(end.0 - start + (last.0 - end.0) / 4 * round).unwrap();
+        // The compactor may have moved a message behind, and that is durable: a crash does not take it away again.
+        if last.0 - end.0 > RECORD_BYTES_MAX || start + file.metadata().unwrap().len() != last.0 {
+            expected = all;
+            continue;
+        }
+        file.set_len(end.0 - start + (last.0 - end.0) / 4 * cuts).unwrap();
+        cuts += 1;
     }
     let (store, _, recovered) = open(dir.path());
     assert_eq!(held(&store, &recovered), expected);
