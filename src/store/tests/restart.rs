@@ -168,8 +168,9 @@ fn space_returns_and_what_was_settled_stays_settled() {
     store.close().unwrap();
     let (count, bytes) = files(dir.path());
     assert!(count <= 3 && bytes < 4 * 4096, "{count} files, {bytes} bytes");
-    let (store, model, recovered) = open(dir.path());
+    let (store, recovered) = open_store(options(dir.path())).unwrap();
     assert_eq!(held(&store, &recovered), model.held());
+    let model = Model::new(&store, &recovered);
     assert_eq!(recovered.report.messages, 1);
     assert_eq!(recovered.queues[&QueueId(1)].image.next_sequence, Sequence(1000));
     model.settle(&store, 2, 1);
