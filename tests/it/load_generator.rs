@@ -225,3 +225,16 @@ fn things_come_and_go_as_often_as_they_are_asked_to_and_none_stays() {
     assert!(steps.iter().all(|step| step["bytes_each"].is_f64()), "{report}");
     assert_eq!(queue_count(&broker), 0);
 }
+
+#[test]
+fn the_help_of_each_kind_of_load_says_what_it_does_and_shows_how() {
+    for (kind, expected) in [
+        ("throughput", ["checks that every message comes once", "perf throughput -x4"]),
+        ("churn", ["over and over", "perf churn queue --persistent"]),
+        ("idle", ["ends all of it again", "perf idle -x10000"]),
+    ] {
+        let ran = perf_at("amqp://127.0.0.1:1", &format!("{kind} --help"));
+        assert_eq!(ran.code, 0, "{}", ran.errors);
+        expected.iter().for_each(|text| assert!(ran.out.contains(text), "{kind}: {text}: {}", ran.out));
+    }
+}

@@ -159,34 +159,23 @@ struct RawProperties {
 
 impl RawProperties {
     fn new(form: &Form, key: &str) -> Self {
-        const HEADERS: u16 = 1 << 13;
-        const DELIVERY_MODE: u16 = 1 << 12;
-        const PRIORITY: u16 = 1 << 11;
-        const EXPIRATION: u16 = 1 << 8;
-        let mut raw = Self { bytes: vec![0; 2], header_end: 0, priority_at: 0 };
-        let mut flags = DELIVERY_MODE;
-        if form.has_header {
-            flags |= HEADERS;
-            let table =
-                [&[HEADER.len() as u8], HEADER.as_bytes(), b"S", &long(key.len()), key.as_bytes()].concat();
-            raw.bytes.extend_from_slice(&long(table.len()));
-            raw.bytes.extend_from_slice(&table);
-            raw.header_end = raw.bytes.len();
-        }
-        raw.bytes.push(if form.is_persistent { 2 } else { 1 });
-        if form.priorities > 0 {
-            flags |= PRIORITY;
-            raw.priority_at = raw.bytes.len();
-            raw.bytes.push(0);
-        }
-        if let Some(ms) = form.expiration_ms {
-            flags |= EXPIRATION;
-            let text = ms.to_string();
-            raw.bytes.push(text.len() as u8);
-            raw.bytes.extend_from_slice(text.as_bytes());
-        }
-        raw.bytes[..2].copy_from_slice(&flags.to_be_bytes());
-        raw
+        let entry =
+            [&[HEADER.len() as u8], HEADER.as_bytes(), b"S", &long(key.len()), key.as_bytes()].concat();
+        let headers = [&long(entry.len())[..], &entry].concat();
+        let headers = form.has_header.then_some(headers);
+        let expiration = form.expiration_ms.map(|ms| ms.to_string());
+        let properties = Properties {
+            headers: headers.as_deref(),
+            delivery_mode: Some(if form.is_persistent { 2 } else { 1 }),
+            priority: (form.priorities > 0).then_some(0),
+            expiration: expiration.as_deref().map(str::as_bytes),
+            ..Properties::default()
+        };
+        let mut bytes = Vec::new();
+        properties.write(&mut bytes);
+        // Behind the flags stand the headers, the delivery mode, the priority.
+        let header_end = 2 + headers.map_or(0, |headers| headers.len());
+        Self { bytes, header_end, priority_at: header_end + 1 }
     }
 }
 

@@ -1,21 +1,21 @@
 //! `perf churn`: how often a second something can be made and ended again, one after the other on each connection.
 
-use super::super::output::{Format, Output};
+use super::super::output::Output;
 use super::super::{Context, Failure};
+use super::common::Common;
 use super::connection::{CHANNEL, Connection};
 use super::meter::{Figures, Latencies, Run};
 use super::process;
-use super::report::{Process, cost, grouped, rate, write_json};
+use super::report::{Process, cost, grouped, rate};
 use super::target::Target;
-use super::topology::call_all;
-use crate::amqp::method::{basic, exchange, id, queue};
+use super::topology;
+use crate::amqp::method::{basic, id, queue};
 use crate::name::ChannelId;
 use crate::time::{self, Duration};
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::FieldTable;
 use clap::Args;
 use serde::Serialize;
-use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 /// A way to churn.
@@ -99,10 +99,9 @@ pub(super) struct Churn {
     /// What is made and ended
     #[arg(value_name = "WHAT", value_parser = KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>())]
     what: String,
-    /// The broker, as amqp://user:password@host:5672/vhost; without, --host, --username, --password and --vhost count
-    #[arg(long, value_name = "URI", env = "WARRENCTL_URI", hide_env_values = true)]
-    #[serde(skip)]
-    uri: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
     /// Connections that do so side by side, each with a thread
     #[arg(short = 'x', long, value_name = "N", default_value_t = 1)]
     connections: u16,
@@ -118,13 +117,6 @@ pub(super) struct Churn {
     /// Do it so often on each connection
     #[arg(short = 'C', long, value_name = "N")]
     count: Option<u64>,
-    /// A process of the broker on this machine, whose processor time and memory are measured; may be given several times
-    #[arg(long, value_name = "PID")]
-    pid: Vec<u32>,
-    /// Write the report as JSON to this file, too
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
-    json: Option<PathBuf>,
 }
 
 /// What a run has shown.
@@ -162,7 +154,7 @@ pub(super) fn run(context: &mut Context<'_>, churn: &Churn) -> Result<(), Failur
     }
     let kind = KINDS.iter().find(|kind| kind.name == churn.what);
     let kind = kind.ok_or_else(|| Failure::Usage(format!("nothing is called {}", churn.what)))?;
-    let target = Target::new(churn.uri.as_deref(), context)?;
+    let target = churn.common.target(context)?;
     let report = measure(kind, &target, churn, context.output.has_notes)?;
     report.write(&mut context.output)
 }
@@ -178,7 +170,7 @@ fn measure(kind: &Kind, target: &Target, churn: &Churn, is_live: bool) -> Result
         workers.push(worker);
     }
     let peer = workers.first().map(|worker| worker.connection.peer.clone()).unwrap_or_default();
-    let before = (process::usage(&churn.pid)?, process::usage(&[std::process::id()])?);
+    let before = (churn.common.usage()?, process::usage(&[std::process::id()])?);
     let run = &Run::new(churn.connections.into(), 0, None);
     let mut latencies = Latencies::new();
     let mut outcomes = std::thread::scope(|scope| {
@@ -211,7 +203,7 @@ fn measure(kind: &Kind, target: &Target, churn: &Churn, is_live: bool) -> Result
         }
         outcomes
     });
-    let after = (process::usage(&churn.pid)?, process::usage(&[std::process::id()])?);
+    let after = (churn.common.usage()?, process::usage(&[std::process::id()])?);
     latencies.add(run.producers.take_latencies());
     let turns = run.producers.messages();
     let seconds = run.seconds_at(run.producers.latest(|worker| &worker.last_ns));
@@ -229,7 +221,7 @@ fn measure(kind: &Kind, target: &Target, churn: &Churn, is_live: bool) -> Result
         turns,
         turns_per_second: if seconds > 0.0 { turns as f64 / seconds } else { 0.0 },
         latency_ms: latencies.figures(),
-        broker: (!churn.pid.is_empty()).then(|| cost(before.0, after.0, turns)),
+        broker: churn.common.is_measured().then(|| cost(before.0, after.0, turns)),
         generator: cost(before.1, after.1, turns),
     })
 }
@@ -263,56 +255,29 @@ impl Worker<'_> {
     }
 
     fn declare_queue(&mut self, number: u64) -> Result<(), Failure> {
-        let declare = queue::AMQPMethod::Declare(queue::Declare {
-            queue: self.name(number).into(),
-            passive: false,
-            durable: self.churn.persistent,
-            exclusive: false,
-            auto_delete: false,
-            nowait: false,
-            arguments: FieldTable::default(),
-        });
-        self.call(&AMQPClass::Queue(declare), id::QUEUE_DECLARE_OK)
+        let declare =
+            topology::declare_queue(&self.name(number), self.churn.persistent, FieldTable::default());
+        self.call(&declare, id::QUEUE_DECLARE_OK)
     }
 
     fn delete_queues(&mut self, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
-        let names: Vec<String> = numbers.map(|number| self.name(number)).collect();
-        let deletes = names.into_iter().map(|queue| {
-            let (queue, if_unused, if_empty, nowait) = (queue.into(), false, false, false);
-            AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete { queue, if_unused, if_empty, nowait }))
-        });
-        call_all(&mut self.connection, deletes, id::QUEUE_DELETE_OK)
+        let deletes: Vec<_> = numbers.map(|number| topology::delete_queue(&self.name(number))).collect();
+        topology::call_all(&mut self.connection, deletes, id::QUEUE_DELETE_OK)
     }
 
     fn declare_exchange(&mut self, number: u64) -> Result<(), Failure> {
-        let declare = exchange::AMQPMethod::Declare(exchange::Declare {
-            exchange: self.name(number).into(),
-            kind: "direct".into(),
-            passive: false,
-            durable: self.churn.persistent,
-            auto_delete: false,
-            internal: false,
-            nowait: false,
-            arguments: FieldTable::default(),
-        });
-        self.call(&AMQPClass::Exchange(declare), id::EXCHANGE_DECLARE_OK)
+        let declare = topology::declare_exchange(&self.name(number), "direct", self.churn.persistent);
+        self.call(&declare, id::EXCHANGE_DECLARE_OK)
     }
 
     fn delete_exchange(&mut self, number: u64) -> Result<(), Failure> {
-        let (exchange, if_unused, nowait) = (self.name(number).into(), false, false);
-        let delete = exchange::AMQPMethod::Delete(exchange::Delete { exchange, if_unused, nowait });
-        self.call(&AMQPClass::Exchange(delete), id::EXCHANGE_DELETE_OK)
+        self.call(&topology::delete_exchange(&self.name(number)), id::EXCHANGE_DELETE_OK)
     }
 
     fn bind(&mut self, number: u64) -> Result<(), Failure> {
-        let bind = queue::AMQPMethod::Bind(queue::Bind {
-            queue: self.name(0).into(),
-            exchange: self.name(0).into(),
-            routing_key: number.to_string().into(),
-            nowait: false,
-            arguments: FieldTable::default(),
-        });
-        self.call(&AMQPClass::Queue(bind), id::QUEUE_BIND_OK)
+        let name = self.name(0);
+        let bind = topology::bind(&name, &name, &number.to_string(), FieldTable::default());
+        self.call(&bind, id::QUEUE_BIND_OK)
     }
 
     fn unbind(&mut self, number: u64) -> Result<(), Failure> {
@@ -344,13 +309,6 @@ impl Worker<'_> {
 
 impl Report {
     fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
-        if let Some(path) = &self.options.json {
-            write_json(path, self)?;
-        }
-        if output.format == Format::Json {
-            writeln!(output.out, "{}", serde_json::to_string(self).unwrap_or_default())?;
-            return Ok(());
-        }
         let mut lines = vec![
             ("Broker", format!("{} {}", self.product, self.version)),
             ("Turns", format!("{} ({}/s)", grouped(self.turns), rate(self.turns_per_second))),
@@ -359,6 +317,6 @@ impl Report {
         lines.extend(self.latency_ms.map(|latency| ("A turn takes", latency.to_string())));
         lines.extend(self.broker.map(|broker| ("Broker's processor", broker.to_string())));
         lines.push(("Own processor", self.generator.to_string()));
-        output.lines(&lines)
+        self.options.common.write(self, &lines, output)
     }
 }

@@ -1,21 +1,19 @@
 //! `perf idle`: what connections, channels and queues cost that do nothing.
 
-use super::super::output::{Format, Output};
+use super::super::output::Output;
 use super::super::{Context, Failure};
+use super::common::Common;
 use super::connection::{CHANNEL, Connection, Peer};
-use super::process;
-use super::report::{grouped, rate, write_json};
+use super::report::{grouped, rate};
 use super::target::Target;
-use super::topology::call_all;
-use crate::amqp::method::{id, queue};
+use super::topology;
+use crate::amqp::method::id;
 use crate::name::ChannelId;
 use crate::time::{self, Duration};
-use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::FieldTable;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// How long memory is given to settle before it is read.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -23,10 +21,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// The options of `perf idle`; a report says them.
 #[derive(Clone, Debug, Args, Serialize)]
 pub(super) struct Idle {
-    /// The broker, as amqp://user:password@host:5672/vhost; without, --host, --username, --password and --vhost count
-    #[arg(long, value_name = "URI", env = "WARRENCTL_URI", hide_env_values = true)]
-    #[serde(skip)]
-    uri: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
     /// Connections to open, without a channel at first
     #[arg(short = 'x', long, value_name = "N", default_value_t = 0)]
     connections: u32,
@@ -42,13 +39,6 @@ pub(super) struct Idle {
     /// Keep everything open so long, in seconds
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     hold: f64,
-    /// A process of the broker on this machine, whose memory is measured; may be given several times
-    #[arg(long, value_name = "PID")]
-    pid: Vec<u32>,
-    /// Write the report as JSON to this file, too
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
-    json: Option<PathBuf>,
 }
 
 /// What a run has shown.
@@ -83,7 +73,7 @@ pub(super) fn run(context: &mut Context<'_>, idle: &Idle) -> Result<(), Failure>
         return Err(Failure::Usage("--hold: 0 to 86400".into()));
     }
     allow_files(u64::from(idle.connections) + 100)?;
-    let target = Target::new(idle.uri.as_deref(), context)?;
+    let target = idle.common.target(context)?;
     let mut control = Connection::open(&target, "perf idle control")?;
     control.open_channel(CHANNEL)?;
     let mut idling = Idling { idle, connections: Vec::new(), control, target, steps: Vec::new() };
@@ -127,18 +117,10 @@ impl Idling<'_> {
             Ok(())
         })?;
         self.step("queues", queues, |idling| {
-            let declares = (0..queues).map(|index| {
-                AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
-                    queue: queue_name(index).into(),
-                    passive: false,
-                    durable: idling.idle.persistent,
-                    exclusive: false,
-                    auto_delete: false,
-                    nowait: false,
-                    arguments: FieldTable::default(),
-                }))
-            });
-            call_all(&mut idling.control, declares, id::QUEUE_DECLARE_OK)
+            let is_durable = idling.idle.persistent;
+            let declares = (0..queues)
+                .map(|index| topology::declare_queue(&queue_name(index), is_durable, FieldTable::default()));
+            topology::call_all(&mut idling.control, declares, id::QUEUE_DECLARE_OK)
         })?;
         pause(Duration::from_secs_f64(self.idle.hold));
         Ok(())
@@ -153,15 +135,15 @@ impl Idling<'_> {
         if count == 0 {
             return Ok(());
         }
-        let before = process::usage(&self.idle.pid)?.memory_bytes;
+        let before = self.idle.common.usage()?.memory_bytes;
         let started = time::now();
         work(self)?;
         let seconds = started.elapsed().as_secs_f64();
-        let is_measured = !self.idle.pid.is_empty();
+        let is_measured = self.idle.common.is_measured();
         if is_measured {
             pause(SETTLE);
         }
-        let grown = process::usage(&self.idle.pid)?.memory_bytes as f64 - before as f64;
+        let grown = self.idle.common.usage()?.memory_bytes as f64 - before as f64;
         let bytes_each = is_measured.then(|| grown / f64::from(count));
         self.steps.push(StepReport {
             what,
@@ -174,11 +156,8 @@ impl Idling<'_> {
     }
 
     fn clean(&mut self) -> Result<(), Failure> {
-        let deletes = (0..self.idle.queues).map(|index| {
-            let (queue, if_unused, if_empty, nowait) = (queue_name(index).into(), false, false, false);
-            AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete { queue, if_unused, if_empty, nowait }))
-        });
-        call_all(&mut self.control, deletes, id::QUEUE_DELETE_OK)?;
+        let deletes = (0..self.idle.queues).map(|index| topology::delete_queue(&queue_name(index)));
+        topology::call_all(&mut self.control, deletes, id::QUEUE_DELETE_OK)?;
         self.connections.drain(..).try_for_each(Connection::close)
     }
 }
@@ -212,13 +191,6 @@ fn allow_files(wanted: u64) -> Result<(), Failure> {
 
 impl Report {
     fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
-        if let Some(path) = &self.options.json {
-            write_json(path, self)?;
-        }
-        if output.format == Format::Json {
-            writeln!(output.out, "{}", serde_json::to_string(self).unwrap_or_default())?;
-            return Ok(());
-        }
         let mut lines = vec![("Broker", format!("{} {}", self.product, self.version))];
         lines.extend(self.steps.iter().map(|step| {
             let StepReport { count, seconds, per_second, .. } = step;
@@ -232,6 +204,6 @@ impl Report {
             let count = grouped(u64::from(*count));
             (name, format!("{count} in {seconds:.2} s ({}/s){each}", rate(*per_second)))
         }));
-        output.lines(&lines)
+        self.options.common.write(self, &lines, output)
     }
 }

@@ -55,6 +55,11 @@ impl Latencies {
         }
     }
 
+    /// Adds another's.
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.take(&mut other);
+    }
+
     /// What a report says; none without any.
     pub(super) fn figures(&self) -> Option<Figures> {
         let ms = |ns: u64| ns as f64 / 1e6;
@@ -206,13 +211,6 @@ impl Side {
                 marks.push(Mark { messages, seconds: run.seconds() });
             }
         }
-    }
-}
-
-impl Latencies {
-    /// Adds another's.
-    pub(super) fn add(&mut self, mut other: Self) {
-        self.take(&mut other);
     }
 }
 

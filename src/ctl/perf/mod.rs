@@ -6,6 +6,7 @@
 
 mod batch;
 mod churn;
+mod common;
 mod connection;
 mod consumer;
 mod idle;
@@ -28,8 +29,9 @@ pub(super) const PERF: Command = Command {
     about: "Put load on any AMQP 0-9-1 broker and measure it",
     arguments: |command| {
         let actions = ACTIONS.iter().map(|action| {
-            let bare = clap::Command::new(action.name).about(action.about).long_about(action.long_about);
-            (action.arguments)(bare)
+            // Behind the arguments, whose type would say what it is instead.
+            let command = (action.arguments)(clap::Command::new(action.name));
+            command.about(action.about).long_about(action.long_about)
         });
         command.long_about(LONG_ABOUT).subcommand_required(true).subcommands(actions)
     },

@@ -1,14 +1,13 @@
 //! The report of a run: for people, as JSON, as a page.
 
 use super::super::Failure;
-use super::super::output::{Format, Output};
+use super::super::output::Output;
+use super::common::write_file;
 use super::meter::{Figures, Mark};
 use super::page;
 use super::process::Usage;
 use super::traffic::Traffic;
 use serde::Serialize;
-use std::fs;
-use std::path::Path;
 
 /// A run and its figures. Latencies are in milliseconds.
 #[derive(Debug, Serialize)]
@@ -69,19 +68,11 @@ pub(super) struct Sample {
 
 impl Report {
     /// Writes it where it was asked for.
-    pub(super) fn write(&self, traffic: &Traffic, output: &mut Output<'_>) -> Result<(), Failure> {
-        if let Some(path) = &traffic.json {
-            write_json(path, self)?;
-        }
-        if let Some(path) = &traffic.html {
+    pub(super) fn write(&self, output: &mut Output<'_>) -> Result<(), Failure> {
+        if let Some(path) = &self.options.html {
             write_file(path, &page::page(self))?;
         }
-        match output.format {
-            // Numbers, texts and lists always serialize.
-            Format::Json => writeln!(output.out, "{}", serde_json::to_string(self).unwrap_or_default())?,
-            Format::Table => output.lines(&self.lines())?,
-        }
-        Ok(())
+        self.options.common.write(self, &self.lines(), output)
     }
 
     /// What people read.
@@ -143,25 +134,6 @@ pub(super) fn cost(before: Usage, after: Usage, messages: u64) -> Process {
         memory_bytes_before: before.memory_bytes,
         memory_bytes_peak: after.memory_bytes,
     }
-}
-
-impl Output<'_> {
-    /// Names and values below each other.
-    pub(super) fn lines(&mut self, lines: &[(&str, String)]) -> Result<(), Failure> {
-        for (name, value) in lines {
-            writeln!(self.out, "{name:<22}{value}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes a report to a file.
-pub(super) fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
-    write_file(path, &serde_json::to_string(report).unwrap_or_default())
-}
-
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| Failure::Data(format!("cannot write {}: {error}", path.display())))
 }
 
 /// A rate, rounded to what such a measurement knows.

@@ -43,9 +43,9 @@ struct Measured {
 /// The broker is not there, refuses or closes something; messages were lost, came twice, or in the wrong order.
 pub(super) fn run(context: &mut Context<'_>, traffic: &Traffic) -> Result<(), Failure> {
     traffic.check()?;
-    let target = Target::new(traffic.uri.as_deref(), context)?;
+    let target = traffic.common.target(context)?;
     let report = measure(&target, traffic, &mut context.output)?;
-    report.write(traffic, &mut context.output)
+    report.write(&mut context.output)
 }
 
 fn measure(target: &Target, traffic: &Traffic, output: &mut Output<'_>) -> Result<Report, Failure> {
@@ -55,7 +55,7 @@ fn measure(target: &Target, traffic: &Traffic, output: &mut Output<'_>) -> Resul
     let declared = declaring.elapsed();
     let producers: Vec<_> = connections(target, "producer", traffic.producers.into())?;
     let mut consumers: Vec<_> = connections(target, "consumer", traffic.consumers)?;
-    let before = (process::usage(&traffic.pid)?, process::usage(&[std::process::id()])?);
+    let before = (traffic.common.usage()?, process::usage(&[std::process::id()])?);
     let run = &Run::new(traffic.producers.into(), traffic.consumers, traffic.mark_every);
     for (index, connection) in (0..).zip(&mut consumers) {
         consumer::subscribe(connection, traffic, index)?;
@@ -82,13 +82,13 @@ fn measure(target: &Target, traffic: &Traffic, output: &mut Output<'_>) -> Resul
     });
     outcome?;
     watch.sample();
-    let after = (process::usage(&traffic.pid)?, process::usage(&[std::process::id()])?);
+    let after = (traffic.common.usage()?, process::usage(&[std::process::id()])?);
     let messages =
         run.consumers.messages().max(if traffic.consumers == 0 { run.producers.messages() } else { 0 });
     let measured = Measured {
         peer: control.peer.clone(),
         declared,
-        broker: (!traffic.pid.is_empty()).then(|| {
+        broker: traffic.common.is_measured().then(|| {
             let memory_bytes = after.0.memory_bytes.max(watch.memory_peak);
             cost(before.0, Usage { memory_bytes, ..after.0 }, messages)
         }),
@@ -217,7 +217,7 @@ impl<'a> Watch<'a> {
         if self.sampled_at + self.interval <= time::now() {
             self.sample();
         }
-        if let Ok(usage) = process::usage(&self.traffic.pid) {
+        if let Ok(usage) = self.traffic.common.usage() {
             self.memory_peak = self.memory_peak.max(usage.memory_bytes);
         }
         let run = self.run;

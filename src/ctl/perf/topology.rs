@@ -18,74 +18,86 @@ pub(super) fn declare(connection: &mut Connection, traffic: &Traffic) -> Result<
         delete(connection, traffic)?;
     }
     let arguments = traffic.queue_arguments()?;
-    let declares = (0..traffic.queues).map(|index| {
-        queue_class(queue::AMQPMethod::Declare(queue::Declare {
-            queue: traffic.queue_name(index).into(),
-            passive: false,
-            durable: traffic.persistent,
-            exclusive: false,
-            auto_delete: false,
-            nowait: false,
-            arguments: arguments.clone(),
-        }))
-    });
+    let declares = (0..traffic.queues)
+        .map(|index| declare_queue(&traffic.queue_name(index), traffic.persistent, arguments.clone()));
     call_all(connection, declares, id::QUEUE_DECLARE_OK)?;
     let Some(kind) = traffic.exchange_type else { return Ok(()) };
-    let declare = AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {
-        exchange: traffic.exchange.as_str().into(),
-        kind: kind.name().into(),
-        passive: false,
-        durable: traffic.persistent,
-        auto_delete: false,
-        internal: false,
-        nowait: false,
-        arguments: FieldTable::default(),
-    }));
+    let declare = declare_exchange(&traffic.exchange, kind.name(), traffic.persistent);
     call_all(connection, [declare], id::EXCHANGE_DECLARE_OK)?;
-    let bound = traffic.bound_pairs().map(|(queue, key)| bind(traffic, kind, queue, &traffic.key(key)));
-    let extra = (0..traffic.extra_bindings).map(|index| bind(traffic, kind, 0, &format!("other.{index:06}")));
+    let bound = traffic.bound_pairs().map(|(queue, key)| bind_to(traffic, kind, queue, &traffic.key(key)));
+    let extra =
+        (0..traffic.extra_bindings).map(|index| bind_to(traffic, kind, 0, &format!("other.{index:06}")));
     call_all(connection, bound.chain(extra), id::QUEUE_BIND_OK)
 }
 
 /// Deletes the queues, and the exchange.
 pub(super) fn delete(connection: &mut Connection, traffic: &Traffic) -> Result<(), Failure> {
-    let deletes = (0..traffic.queues).map(|index| {
-        queue_class(queue::AMQPMethod::Delete(queue::Delete {
-            queue: traffic.queue_name(index).into(),
-            if_unused: false,
-            if_empty: false,
-            nowait: false,
-        }))
-    });
+    let deletes = (0..traffic.queues).map(|index| delete_queue(&traffic.queue_name(index)));
     call_all(connection, deletes, id::QUEUE_DELETE_OK)?;
-    let delete = traffic.exchange_type.map(|_| {
-        AMQPClass::Exchange(exchange::AMQPMethod::Delete(exchange::Delete {
-            exchange: traffic.exchange.as_str().into(),
-            if_unused: false,
-            nowait: false,
-        }))
-    });
+    let delete = traffic.exchange_type.map(|_| delete_exchange(&traffic.exchange));
     call_all(connection, delete, id::EXCHANGE_DELETE_OK)
 }
 
-fn bind(traffic: &Traffic, kind: ExchangeType, queue: u32, key: &str) -> AMQPClass {
+fn bind_to(traffic: &Traffic, kind: ExchangeType, queue: u32, key: &str) -> AMQPClass {
     let mut arguments = FieldTable::default();
     if kind == ExchangeType::Headers {
         arguments.insert("x-match".into(), AMQPValue::LongString("all".into()));
         arguments.insert(HEADER.into(), AMQPValue::LongString(key.into()));
     }
     let routing_key = if kind == ExchangeType::Topic { format!("{key}.#") } else { key.to_owned() };
-    queue_class(queue::AMQPMethod::Bind(queue::Bind {
-        queue: traffic.queue_name(queue).into(),
-        exchange: traffic.exchange.as_str().into(),
-        routing_key: routing_key.into(),
+    bind(&traffic.queue_name(queue), &traffic.exchange, &routing_key, arguments)
+}
+
+// ---- methods
+
+/// A method that declares a queue.
+pub(super) fn declare_queue(name: &str, is_durable: bool, arguments: FieldTable) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
+        queue: name.into(),
+        passive: false,
+        durable: is_durable,
+        exclusive: false,
+        auto_delete: false,
         nowait: false,
         arguments,
     }))
 }
 
-fn queue_class(method: queue::AMQPMethod) -> AMQPClass {
-    AMQPClass::Queue(method)
+/// A method that deletes a queue.
+pub(super) fn delete_queue(name: &str) -> AMQPClass {
+    let (queue, if_unused, if_empty, nowait) = (name.into(), false, false, false);
+    AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete { queue, if_unused, if_empty, nowait }))
+}
+
+/// A method that declares an exchange.
+pub(super) fn declare_exchange(name: &str, kind: &str, is_durable: bool) -> AMQPClass {
+    AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {
+        exchange: name.into(),
+        kind: kind.into(),
+        passive: false,
+        durable: is_durable,
+        auto_delete: false,
+        internal: false,
+        nowait: false,
+        arguments: FieldTable::default(),
+    }))
+}
+
+/// A method that deletes an exchange.
+pub(super) fn delete_exchange(name: &str) -> AMQPClass {
+    let (exchange, if_unused, nowait) = (name.into(), false, false);
+    AMQPClass::Exchange(exchange::AMQPMethod::Delete(exchange::Delete { exchange, if_unused, nowait }))
+}
+
+/// A method that binds a queue.
+pub(super) fn bind(queue: &str, exchange: &str, routing_key: &str, arguments: FieldTable) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::Bind(queue::Bind {
+        queue: queue.into(),
+        exchange: exchange.into(),
+        routing_key: routing_key.into(),
+        nowait: false,
+        arguments,
+    }))
 }
 
 /// Calls methods that have the same answer, many at a time before the answers are read.

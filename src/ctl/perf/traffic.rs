@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use super::batch::{self, BODY_BYTES_MIN, Form, numbered};
+use super::common::Common;
 use crate::time::Duration;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use clap::{Args, ValueEnum};
@@ -40,10 +41,9 @@ impl ExchangeType {
 /// The options of `perf throughput`; a report says them.
 #[derive(Clone, Debug, Args, Serialize)]
 pub(super) struct Traffic {
-    /// The broker, as amqp://user:password@host:5672/vhost; without, --host, --username, --password and --vhost count
-    #[arg(long, value_name = "URI", env = "WARRENCTL_URI", hide_env_values = true)]
-    #[serde(skip)]
-    pub(super) uri: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) common: Common,
     /// Connections that publish, each with a thread; 0 only consumes
     #[arg(short = 'x', long, value_name = "N", default_value_t = 1, help_heading = "Who")]
     pub(super) producers: u16,
@@ -128,13 +128,6 @@ pub(super) struct Traffic {
     /// Note the time whenever so many more messages are published or received
     #[arg(long, value_name = "N", help_heading = "Report")]
     pub(super) mark_every: Option<u64>,
-    /// A process of the broker on this machine, whose processor time and memory are measured; may be given several times
-    #[arg(long, value_name = "PID", help_heading = "Report")]
-    pub(super) pid: Vec<u32>,
-    /// Write the report as JSON to this file, too
-    #[arg(long, value_name = "FILE", help_heading = "Report")]
-    #[serde(skip)]
-    pub(super) json: Option<PathBuf>,
     /// Write the report as a page with charts to this file
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     #[serde(skip)]
