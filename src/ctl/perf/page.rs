@@ -54,7 +54,10 @@ fn charts(report: &Report) -> Vec<Chart> {
     let rates = |name, count: fn(&Sample) -> u64| {
         let zero = Sample::default();
         let before = std::iter::once(&zero).chain(&report.samples);
-        let pairs = before.zip(&report.samples).filter(|(before, now)| now.seconds > before.seconds);
+        // What is left behind the last whole interval is no rate.
+        let is_whole =
+            |before: &Sample, now: &Sample| now.seconds - before.seconds > report.options.interval / 2.0;
+        let pairs = before.zip(&report.samples).filter(|(before, now)| is_whole(before, now));
         let points = pairs.map(|(before, now)| {
             (now.seconds, (count(now) - count(before)) as f64 / (now.seconds - before.seconds))
         });
@@ -120,7 +123,8 @@ impl Chart {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x_min = points().map(|(x, _)| *x).fold(f64::INFINITY, f64::min).min(0.0);
         let x_max = points().map(|(x, _)| *x).fold(x_min + 0.1, f64::max);
-        let y_max = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max) * 1.05;
+        // Above the lines there is room for their names.
+        let y_max = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max) * 1.4;
         let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
@@ -128,7 +132,13 @@ impl Chart {
             .x_label_area_size(40)
             .y_label_area_size(90)
             .build_cartesian_2d(x_min..x_max, 0.0..y_max)?;
-        chart.configure_mesh().x_desc(self.x).y_desc(self.y).y_label_formatter(&short).draw()?;
+        chart
+            .configure_mesh()
+            .max_light_lines(0)
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .y_label_formatter(&short)
+            .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS) {
             let series = LineSeries::new(line.points.iter().copied(), colour);
             let drawn = chart.draw_series(series)?;
