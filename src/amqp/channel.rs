@@ -153,6 +153,14 @@ impl Channel {
         }
     }
 
+    /// How many publishes have not been answered.
+    pub fn unconfirmed(&self) -> usize {
+        match &self.mode {
+            Mode::Confirm(confirms) => confirms.unconfirmed(),
+            Mode::Plain | Mode::Transaction(_) => 0,
+        }
+    }
+
     /// Numbers for people.
     pub fn figures(&self) -> ChannelFigures {
         let mut figures = ChannelFigures {

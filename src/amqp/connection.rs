@@ -499,6 +499,12 @@ impl Connection {
         awaited
     }
 
+    /// How many publishes have not been answered, on all channels.
+    pub fn unconfirmed(&self) -> usize {
+        let channels = self.confirming.iter().filter_map(|id| self.channels.get(id.0 as usize)?.as_ref());
+        channels.map(|channel| channel.unconfirmed()).sum()
+    }
+
     /// What was agreed, once the vhost is open.
     pub fn opened(&self) -> Option<Opened> {
         (self.phase == Phase::Running).then(|| Opened {

@@ -141,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         loop {
             let now = time::now();
             self.mind_time(now)?;
+            let batch = self.broker.store.batch();
             self.handle_input().await;
             let was_blocked = self.machine.is_blocked();
             self.hand_over_events().await;
@@ -149,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.release_all();
             }
             self.flush_confirms();
+            drop(batch);
             self.wakes.flush();
             self.refresh_figures(now);
             if self.machine.is_closed() {
@@ -301,6 +303,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn flush_confirms(&mut self) {
         let awaited = self.machine.flush_confirms();
         for point in awaited.beyond(&self.awaited) {
+            if self.machine.unconfirmed() == 1 {
+                // Its publisher has nothing else to do, probably; its consumers may have.
+                self.wakes.flush();
+                self.broker.store.commit_here(point);
+            }
             self.broker.store.notify(point, awaited.within, Arc::clone(&self.outbox) as _);
         }
         self.awaited = self.awaited.and(&awaited);

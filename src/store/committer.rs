@@ -11,6 +11,9 @@
 //! [`Committer::next`] decides and touches nothing. A thread ([`Committer::run`]) does what it says and waits when it
 //! says so; or somebody else's loop calls [`Committer::step`], which never waits.
 //!
+//! While the thread waits, who needs a sync and has nothing else to do may commit in its own thread
+//! ([`Committer::commit_here`]): on a fast disk, waking the committer and being woken by it takes as long as the sync.
+//!
 //! Batches form by themselves: what is appended while a sync runs is written and synced together by the next. What
 //! nobody waits for is written at once, but at most once per [`WRITE_PAUSE`], and synced within the options' delay, or the
 //! shorter one that somebody was promised who waits for the write only.
@@ -29,8 +32,9 @@ use super::journal::{Chunk, Phase, Reached, Shared, Sleep, State};
 use super::large::{Larges, Piece};
 use super::{DiskState, Options, Step, record, segment};
 use crate::definition::Change;
-use crate::durability::Level;
+use crate::durability::{Level, Point};
 use crate::time::{self, Duration, Instant};
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +44,15 @@ use std::sync::atomic::Ordering::Relaxed;
 const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// How long after it was refused a write is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Small writes that are synced go where zeros stand already: such a sync need not write down that the file has grown, and
+/// takes two thirds of the time. For large ones writing twice costs more than that.
+const SMALL_WRITE_BYTES: usize = 8 << 10;
+/// So many zeros are written at once.
+static ROOM: [u8; 64 << 10] = [0; 64 << 10];
+/// A disk that syncs within that time is quick enough to be waited for.
+const QUICK_SYNC: Duration = Duration::from_millis(1);
+/// So much is written and synced by who needs it; for more the thread is better.
+const SMALL_BATCH_BYTES: usize = 64 << 10;
 
 /// A file that is written.
 #[derive(Clone)]
@@ -54,6 +67,8 @@ pub(super) struct Committer {
     dir: PathBuf,
     sync_delay: Option<Duration>,
     current: Current,
+    /// The offset in the current file up to which it has been written, with zeros ahead.
+    room_end: u64,
     /// What was taken from the appenders and is not yet all written.
     chunks: Vec<Chunk>,
     /// Large records that are not yet all written.
@@ -75,6 +90,8 @@ pub(super) struct Committer {
     is_dirty: bool,
     last_write: Option<Instant>,
     unsynced_since: Option<Instant>,
+    /// How long syncs took lately; none before the first.
+    sync_time: Option<Duration>,
 }
 
 /// What is to be done now.
@@ -114,6 +131,7 @@ impl Committer {
             dir,
             sync_delay: options.sync_delay,
             current,
+            room_end: 0,
             chunks: Vec::new(),
             larges: Larges::new(options.slice_bytes),
             behind: Vec::new(),
@@ -126,35 +144,75 @@ impl Committer {
             is_dirty: false,
             last_write: None,
             unsynced_since: None,
+            sync_time: None,
         }
     }
 
     /// Runs until the journal is closed or fails.
-    pub(super) fn run(mut self) {
-        let shared = self.shared.clone();
-        let work = std::panic::AssertUnwindSafe(move || {
-            while self.wait() {
-                self.commit(time::now);
-            }
-        });
-        if std::panic::catch_unwind(work).is_err() {
-            shared.fail("the committer panicked");
-        }
+    pub(super) fn run(committer: &Mutex<Self>) {
+        let shared = committer.lock().shared.clone();
+        or_fail(&shared, || while Self::turn(committer, &shared) {});
     }
 
-    /// Waits until there is something to write, and takes it; false at the end.
-    fn wait(&mut self) -> bool {
-        let shared = self.shared.clone();
+    /// Does what is to be done, or waits; false at the end.
+    fn turn(committer: &Mutex<Self>, shared: &Shared) -> bool {
+        let mut own = committer.lock();
         let mut state = shared.state.lock();
-        loop {
-            let next = self.next(&state, time::now());
-            let Next::Wait { sleep, until } = next else { return self.begin(&mut state, &next) };
-            state.sleep = sleep;
-            match until {
-                Some(deadline) => _ = shared.wake.wait_until(&mut state, deadline),
-                None => shared.wake.wait(&mut state),
+        let next = own.next(&state, time::now());
+        let Next::Wait { sleep, until } = next else {
+            let goes_on = own.begin(&mut state, &next);
+            drop(state);
+            if goes_on {
+                own.commit(time::now);
+            } else {
+                own.give_back_room();
             }
+            return goes_on;
+        };
+        // Others may commit meanwhile.
+        drop(own);
+        state.sleep = sleep;
+        match until {
+            Some(deadline) => _ = shared.wake.wait_until(&mut state, deadline),
+            None => shared.wake.wait(&mut state),
+        }
+        state.sleep = Sleep::Awake;
+        true
+    }
+
+    /// Whether [`Committer::commit_here`] is worth trying.
+    pub(super) fn is_quick(committer: &Mutex<Self>) -> bool {
+        let time = committer.try_lock().and_then(|own| own.sync_time);
+        time.is_some_and(|time| time <= QUICK_SYNC)
+    }
+
+    /// Writes and syncs what was appended, unless that is better left to the thread: because it is at work, or because
+    /// it is much, or large. Blocks for a sync.
+    pub(super) fn commit_here(committer: &Mutex<Self>, point: Point) {
+        let Some(mut own) = committer.try_lock() else { return };
+        let shared = own.shared.clone();
+        let mut state = shared.state.lock();
+        let is_thread_asleep = state.sleep != Sleep::Awake;
+        let is_small = state.is_small() && state.bytes() <= SMALL_BATCH_BYTES;
+        if !is_thread_asleep || !is_small || !own.larges.is_empty() || own.retry_at.is_some() {
+            return;
+        }
+        state.want(point);
+        let next = own.next(&state, time::now());
+        if !matches!(next, Next::Commit { with_sync: true }) {
+            return;
+        }
+        own.begin(&mut state, &next);
+        drop(state);
+        or_fail(&shared, || own.commit(time::now));
+        let mut state = shared.state.lock();
+        // What is left is the thread's; it knows only what there was when it fell asleep.
+        let is_done = matches!(own.next(&state, time::now()), Next::Wait { .. });
+        let is_due_later = own.retry_at.is_some() || own.unsynced_since.is_some();
+        if (!is_done || is_due_later) && state.sleep != Sleep::Awake {
             state.sleep = Sleep::Awake;
+            drop(state);
+            shared.wake.notify_one();
         }
     }
 
@@ -254,7 +312,7 @@ impl Committer {
             tracing::info!(dir = %self.dir.display(), "the disk can be written again");
         }
         self.shared.tell_written();
-        let result = result.and_then(|()| if self.with_sync { self.sync() } else { Ok(()) });
+        let result = result.and_then(|()| if self.with_sync { self.sync_timed(&now) } else { Ok(()) });
         if self.written > written {
             self.last_write = Some(now());
         }
@@ -343,7 +401,9 @@ impl Committer {
                 let offset = position - self.current.start;
                 let written = self.current.file.write_at(records, offset);
                 written.map_err(|error| self.refused(self.current.start, &error))?;
+                let count = records.len();
                 chunk.written = end;
+                self.prepare_room(offset + count as u64, count);
                 self.note_written(chunk.base + end as u64);
             }
             let Some(cut) = cut else { return Ok(()) };
@@ -352,6 +412,26 @@ impl Committer {
             chunk.cuts.remove(0);
             chunk.written = header_end;
         }
+    }
+
+    /// Writes zeros behind what was written up to an offset, if that was little and more of the kind is expected.
+    fn prepare_room(&mut self, end: u64, written: usize) {
+        if end <= self.room_end || !self.with_sync || written > SMALL_WRITE_BYTES || !self.larges.is_empty() {
+            return;
+        }
+        // A disk that does not take it will say so when it is needed.
+        if self.current.file.write_at(&ROOM, end).is_ok() {
+            self.room_end = end + ROOM.len() as u64;
+        }
+    }
+
+    /// Ends the current file where its records end. If that fails a start does it.
+    fn give_back_room(&mut self) {
+        let end = self.written - self.current.start;
+        if self.room_end > end && self.retry_at.is_none() {
+            let _ = self.current.file.set_len(end);
+        }
+        self.room_end = 0;
     }
 
     fn note_written(&mut self, end: u64) {
@@ -363,12 +443,14 @@ impl Committer {
 
     /// Ends the current file and begins the one at `start`. May be done again when it was refused.
     fn roll(&mut self, start: u64, header: &[u8]) -> Result<(), Failed> {
-        if self.larges.has_some_in(self.current.start) {
-            // They are written there later: a start must find room for as much as there will be.
-            let lengthened = self.current.file.set_len(start - self.current.start);
-            lengthened.map_err(|error| self.refused(self.current.start, &error))?;
+        let length = start - self.current.start;
+        if self.larges.has_some_in(self.current.start) || self.room_end > length {
+            // Large records are written there later: a start must find room for as much as there will be. And no more.
+            let resized = self.current.file.set_len(length);
+            resized.map_err(|error| self.refused(self.current.start, &error))?;
             self.is_dirty = true;
         }
+        self.room_end = 0;
         self.sync()?;
         let path = segment::path(&self.dir, start);
         let file = self.files.create(&path).map_err(|error| self.refused(start, &error))?;
@@ -380,6 +462,15 @@ impl Committer {
         // If nobody hears it the store is closing, and makes its last checkpoint later.
         let _ = self.shared.tasks.send(Task::Checkpoint(start));
         Ok(())
+    }
+
+    /// [`Committer::sync`], by the clock.
+    fn sync_timed(&mut self, now: &impl Fn() -> Instant) -> Result<(), Failed> {
+        let begin = now();
+        let result = self.sync();
+        let took = now() - begin;
+        self.sync_time = Some(self.sync_time.map_or(took, |time| (time * 7 + took) / 8));
+        result
     }
 
     /// Makes everything written durable and tells those who wait.
@@ -402,12 +493,22 @@ impl Committer {
         for (_, changes) in self.changes.drain(..count) {
             let _ = self.shared.tasks.send(Task::Changes(changes));
         }
-        self.shared.set_synced(self.synced);
+        // What is written over prepared zeros may be torn: of a write that the power cut short, any sectors may be missing.
+        // Then a start must know that this had not been synced, and it does if it knows so of what had.
+        let is_over_room = self.written < self.current.start + self.room_end;
+        self.shared.set_synced(self.synced, is_over_room);
         Ok(())
     }
 
     /// A write to the file at `start`, or its making, failed.
     fn refused(&self, start: u64, error: &io::Error) -> Failed {
         Failed::Refused(format!("{}: {error}", segment::path(&self.dir, start).display()))
+    }
+}
+
+/// Does `work`; a panic in it is the end of the journal.
+fn or_fail(shared: &Shared, work: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+        shared.fail("the committer panicked");
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Journal {
     shared: Arc<Shared>,
     images: Arc<Images>,
     reader: Arc<Reader>,
+    /// Before the driver, so that the last file is closed before the directory is given back.
+    committer: Arc<Mutex<Committer>>,
     driver: Mutex<Option<Driver>>,
 }
 
@@ -42,8 +44,8 @@ pub(super) enum Driver {
         checkpointer: JoinHandle<Result<(), Error>>,
         compactor: JoinHandle<()>,
     },
-    /// Whoever calls the steps. In this order, so that the last file is closed before the directory is given back.
-    Manual { committer: Box<Committer>, checkpointer: Box<Checkpointer>, compactor: Box<Compactor> },
+    /// Whoever calls the steps.
+    Manual { checkpointer: Box<Checkpointer>, compactor: Box<Compactor> },
 }
 
 impl std::fmt::Debug for Journal {
@@ -53,8 +55,14 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    pub(super) fn new(shared: Arc<Shared>, images: Arc<Images>, reader: Arc<Reader>, driver: Driver) -> Self {
-        Self { shared, images, reader, driver: Mutex::new(Some(driver)) }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        images: Arc<Images>,
+        reader: Arc<Reader>,
+        committer: Arc<Mutex<Committer>>,
+        driver: Driver,
+    ) -> Self {
+        Self { shared, images, reader, committer, driver: Mutex::new(Some(driver)) }
     }
 
     /// Writes and syncs everything, makes a checkpoint if asked, and ends whoever drives.
@@ -87,9 +95,9 @@ impl Journal {
                 join(checkpointer).unwrap_or(Ok(()))
             }
             // Both end by themselves now: neither waits for anybody.
-            Driver::Manual { committer, checkpointer, .. } => {
+            Driver::Manual { checkpointer, .. } => {
                 close();
-                committer.run();
+                Committer::run(&self.committer);
                 stop();
                 checkpointer.run()
             }
@@ -183,6 +191,22 @@ impl MessageLog for Journal {
         self.shared.notify(point, within, waiter, Hurry::Yes);
     }
 
+    fn begin_batch(&self) {
+        self.shared.begin_batch();
+    }
+
+    fn end_batch(&self) {
+        self.shared.end_batch();
+    }
+
+    fn can_commit_here(&self) -> bool {
+        Committer::is_quick(&self.committer)
+    }
+
+    fn commit_here(&self, point: Point) {
+        Committer::commit_here(&self.committer, point);
+    }
+
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {
         CheckpointHold { _guard: Some(self.shared.gate.read_recursive()) }
     }
@@ -230,7 +254,7 @@ impl MessageLog for Journal {
 
     fn step_committer(&self, now: Instant) -> Step {
         match &mut *self.driver.lock() {
-            Some(Driver::Manual { committer, .. }) => committer.step(now),
+            Some(Driver::Manual { .. }) => self.committer.lock().step(now),
             _ => Step::Over,
         }
     }

@@ -7,6 +7,7 @@
 use super::checkpoint::Task;
 use super::record::{Origin, Progress};
 use super::references::References;
+use super::requests::{Nudge, Removal};
 use super::{
     Appended, DiskState, JournalFailed, Options, Queues, Record, Settled, SyncWaiter, Target, record, segment,
 };
@@ -17,7 +18,7 @@ use crate::name::{Position, QueueId};
 use crate::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Weak, mpsc};
@@ -93,6 +94,8 @@ pub(super) struct State {
     wanted: [u64; Level::COUNT],
     /// The least time within which somebody who was told of a write has been promised a sync, since the last sync began.
     pub(super) sync_within: Option<Duration>,
+    /// That all before this is durable is to be written down before the next record.
+    synced_to_note: Option<u64>,
     pub(super) sleep: Sleep,
     pub(super) phase: Phase,
     pub(super) references: References,
@@ -110,6 +113,7 @@ impl State {
             waiters: Default::default(),
             wanted: [0; Level::COUNT],
             sync_within: None,
+            synced_to_note: None,
             sleep: Sleep::Awake,
             phase: Phase::Running,
             references,
@@ -133,12 +137,17 @@ impl State {
         self.chunk.bytes.len() >= LARGE_BUFFER_BYTES || !self.full.is_empty()
     }
 
+    /// How many bytes wait to be written.
+    pub(super) fn bytes(&self) -> usize {
+        self.full.iter().chain([&self.chunk]).map(|chunk| chunk.bytes.len()).sum()
+    }
+
     /// Whether something waits to be written, and nothing of it is large.
     pub(super) fn is_small(&self) -> bool {
         self.is_pending() && !self.full.iter().any(|chunk| chunk.is_large)
     }
 
-    /// Makes room for a record: another chunk if this one is large enough, another file if the current one is full.
+    /// Makes room for a record, behind what is to be written down of the last sync: another chunk if this one is large enough, another file if the current one is full.
     fn prepare(&mut self, segment_bytes: u64) {
         if self.chunk.bytes.len() >= CHUNK_BYTES {
             let bytes =
@@ -150,6 +159,9 @@ impl State {
             self.chunk.cuts.push(Cut { at: self.chunk.bytes.len(), start: next });
             self.chunk.bytes.extend_from_slice(&segment::header(next));
             self.references.roll(next);
+        }
+        if let Some(position) = self.synced_to_note.take() {
+            record::write_synced(&mut self.chunk.bytes, position);
         }
     }
 
@@ -169,7 +181,7 @@ impl State {
         self.wanted[level.index()]
     }
 
-    fn want(&mut self, point: Point) {
+    pub(super) fn want(&mut self, point: Point) {
         let wanted = &mut self.wanted[point.level.index()];
         *wanted = point.end.0.max(*wanted);
     }
@@ -205,6 +217,7 @@ impl State {
         let is_wanted = Level::ALL.into_iter().any(|level| self.wanted(level) > shared.reached(level));
         let wake = match self.sleep {
             Sleep::Awake => false,
+            Sleep::Idle if shared.batches.load(Relaxed) > 0 => is_wanted || self.is_large(),
             Sleep::Idle => is_wanted || self.is_pending(),
             Sleep::Pausing => is_wanted || self.is_large(),
         };
@@ -238,6 +251,8 @@ pub(super) struct Reached {
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) wake: Condvar,
+    /// How many appenders are in the middle of a [batch](super::Batch).
+    batches: AtomicUsize,
     /// Wakes the compactor: a checkpoint was made, or the journal is closed.
     pub(super) compactor_wake: Condvar,
     /// Read by whoever is in the middle of a transaction, written by a checkpoint where it begins and ends.
@@ -276,6 +291,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
+            batches: AtomicUsize::new(0),
             compactor_wake: Condvar::new(),
             gate: RwLock::new(()),
             source: Mutex::new(None),
@@ -307,10 +323,13 @@ impl Shared {
         self.reached[level.index()].load(Acquire)
     }
 
-    /// So much is durable: says so and calls those who waited for it.
-    pub(super) fn set_synced(&self, reached: Reached) {
+    /// So much is durable: says so, in the journal too if asked, and calls those who waited for it.
+    pub(super) fn set_synced(&self, reached: Reached, is_to_be_noted: bool) {
         self.set(Level::Synced, reached.all);
         self.set(Level::SyncedButLarge, reached.but_large);
+        if is_to_be_noted {
+            self.state.lock().synced_to_note = Some(reached.but_large);
+        }
         self.tell(&[Level::SyncedButLarge, Level::Synced]);
     }
 
@@ -403,11 +422,28 @@ impl Shared {
         }
     }
 
+    pub(super) fn begin_batch(&self) {
+        self.batches.fetch_add(1, Relaxed);
+    }
+
+    /// Whatever others are in the middle of: what was appended meanwhile is to be written.
+    pub(super) fn end_batch(&self) {
+        self.batches.fetch_sub(1, Relaxed);
+        if self.appended.load(Relaxed) > self.reached(Level::WrittenButLarge) {
+            let mut state = self.state.lock();
+            if state.sleep == Sleep::Idle && state.is_pending() {
+                state.sleep = Sleep::Awake;
+                drop(state);
+                self.wake.notify_one();
+            }
+        }
+    }
+
     /// Hurries up the sync of everything appended so far, and returns its end; the checkpointer is sent a task when it
     /// [is decided](Shared::is_decided).
     pub(super) fn request_sync(&self) -> u64 {
         let end = self.state.lock().next();
-        let nudge = Arc::new(Nudge(self.tasks.clone()));
+        let nudge = Arc::new(Nudge::new(self.tasks.clone()));
         self.notify(Level::Synced.at(Position(end)), None, nudge, Hurry::Yes);
         end
     }
@@ -533,7 +569,7 @@ impl Shared {
     /// is safe.
     fn remove(&self, free: Vec<u64>, end: Position) {
         if !free.is_empty() {
-            let removal = Removal { tasks: self.tasks.clone(), free: Mutex::new(free) };
+            let removal = Removal::new(self.tasks.clone(), free);
             self.notify(Level::Synced.at(end), Some(SYNC_FOR_SPACE), Arc::new(removal), Hurry::No);
         }
     }
@@ -544,33 +580,6 @@ impl Shared {
 pub(super) enum Hurry {
     Yes,
     No,
-}
-
-/// Files to be deleted once a position is durable.
-struct Removal {
-    tasks: mpsc::Sender<Task>,
-    free: Mutex<Vec<u64>>,
-}
-
-impl SyncWaiter for Removal {
-    fn reached(&self, _point: Point) {
-        // Without a checkpointer the store is closed: the next start deletes them.
-        let _ = self.tasks.send(Task::Remove(std::mem::take(&mut *self.free.lock())));
-    }
-}
-
-/// Makes the checkpointer look again when it is called, and also when it never will be: both end with its drop.
-struct Nudge(mpsc::Sender<Task>);
-
-impl SyncWaiter for Nudge {
-    fn reached(&self, _point: Point) {}
-}
-
-impl Drop for Nudge {
-    fn drop(&mut self) {
-        // Without a checkpointer nobody waits.
-        let _ = self.0.send(Task::Look);
-    }
 }
 
 /// A record's length; no message is as long as four gigabytes.

@@ -30,6 +30,7 @@ mod damage;
 mod data_dir;
 mod disk_log;
 pub mod files;
+mod handle;
 mod images;
 pub mod index;
 mod journal;
@@ -45,28 +46,30 @@ pub mod record;
 mod recovery;
 mod references;
 mod replay;
+mod requests;
 pub mod segment;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use handle::{Batch, Store};
 pub use place::Environment;
 pub use ranges::Ranges;
 pub use reader::{Found, ReadError, Record};
 pub use record::{Settled, Target};
 
 use crate::definition::{Change, Definition};
-use crate::durability::{Durability, Level, Point, SafeAt};
+use crate::durability::{Durability, Level, Point};
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};
 use index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
-use parking_lot::{Mutex, RwLockReadGuard};
+use parking_lot::RwLockReadGuard;
 use record::{Origin, Progress};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// A message with a larger body is large, unless the [`Options`] say otherwise.
 pub const LARGE_BODY_BYTES: usize = 64 << 10;
@@ -408,6 +411,21 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// of being written, if that is said.
     fn notify(&self, point: Point, within: Option<Duration>, waiter: Arc<dyn SyncWaiter>);
 
+    /// More is appended soon: the committer need not begin before the matching [`MessageLog::end_batch`], unless
+    /// somebody waits. See [`Store::batch`].
+    fn begin_batch(&self) {}
+
+    /// What was appended meanwhile may be written.
+    fn end_batch(&self) {}
+
+    /// Whether [`MessageLog::commit_here`] is worth trying: the disk is quick, and nobody commits just now.
+    fn can_commit_here(&self) -> bool {
+        false
+    }
+
+    /// Brings the journal to the point in the caller's thread if nobody else is about to: see [`Store::commit_here`].
+    fn commit_here(&self, _point: Point) {}
+
     /// Keeps checkpoints from being cut until the guard is dropped.
     fn hold_checkpoints(&self) -> CheckpointHold<'_>;
 
@@ -447,82 +465,6 @@ pub trait MessageLog: Send + Sync + std::fmt::Debug {
     /// other methods of [`Queues`] are called from here. What is read must have been written before.
     fn step_compactor(&self) -> Step {
         Step::Over
-    }
-}
-
-/// The store, cheap to clone: a [`MessageLog`] with what is built upon it.
-///
-/// When the last clone is dropped without [`MessageLog::close`], the journal is still written and synced.
-#[derive(Clone, Debug)]
-pub struct Store(Arc<dyn MessageLog>);
-
-impl std::ops::Deref for Store {
-    type Target = dyn MessageLog;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
-
-impl Store {
-    pub(crate) fn new(log: Arc<dyn MessageLog>) -> Self {
-        Self(log)
-    }
-
-    /// Whether the journal has come as far as the point says.
-    pub fn has_reached(&self, point: Point) -> bool {
-        self.reached(point.level) >= point.end
-    }
-
-    /// Waits until the journal has come as far as the point says.
-    ///
-    /// # Errors
-    /// [`JournalFailed`] when it never will.
-    pub async fn wait(&self, point: Point) -> Result<(), JournalFailed> {
-        self.wait_safe(SafeAt { point, within: None }).await
-    }
-
-    /// Waits until everything before `end` is durable, large records and all.
-    ///
-    /// # Errors
-    /// [`JournalFailed`] when it never will be.
-    pub async fn wait_synced(&self, end: Position) -> Result<(), JournalFailed> {
-        self.wait(Level::Synced.at(end)).await
-    }
-
-    /// Waits until something is as safe as it has to be.
-    ///
-    /// # Errors
-    /// [`JournalFailed`] when it never will be.
-    pub async fn wait_safe(&self, SafeAt { point, within }: SafeAt) -> Result<(), JournalFailed> {
-        if within.is_none() && self.has_reached(point) {
-            return Ok(());
-        }
-        let (sender, told) = oneshot::channel();
-        self.notify(point, within, Arc::new(WaitOnce(Mutex::new(Some(sender)))));
-        told.await
-            .map_err(|_| self.failure().borrow().clone().unwrap_or_else(|| JournalFailed::new("closed")))
-    }
-
-    /// Waits until the journal fails; the server ends then. Pending for ever if it never does.
-    pub async fn wait_failed(&self) -> JournalFailed {
-        let mut failure = self.failure();
-        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failed| failed.clone());
-        match failed {
-            Some(failed) => failed,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-struct WaitOnce(Mutex<Option<oneshot::Sender<()>>>);
-
-impl SyncWaiter for WaitOnce {
-    fn reached(&self, _point: Point) {
-        if let Some(sender) = self.0.lock().take() {
-            // The receiver may be gone: whoever waited gave up.
-            let _ = sender.send(());
-        }
     }
 }
 

@@ -12,6 +12,8 @@
 //!                ranges of sequences, first and count less one (varints); the last without a count, until the end
 //!   transaction  whole publish and progress records, each with its own header, sealed as parts
 //!   changes      the changes as JSON
+//!   large        the length of the record behind it (varint)
+//!   synced       before which position all is durable (varint)
 //! ```
 //!
 //! The checksum covers the record's position in the journal, the header before it and the payload, so that bytes which
@@ -20,11 +22,13 @@
 mod large;
 mod progress;
 mod scan;
+mod synced;
 
 use large::large_end;
 pub use large::{Sealing, large_bytes, write_large};
 pub use progress::{Origin, Progress, Range, Settled};
 pub use scan::{Piece, Scan, What};
+pub use synced::write_synced;
 
 use crate::definition::Change;
 use crate::message::{Message, Properties};
@@ -63,6 +67,8 @@ pub enum Kind {
     Changes = 4,
     /// A large record stands behind this one; it may still have been on its way when the power went.
     Large = 5,
+    /// What stands before a position was durable when this was written.
+    Synced = 6,
 }
 
 /// Why bytes are no record.
@@ -117,7 +123,8 @@ pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 /// Starts a record and returns where it starts; its payload is appended next.
 fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();
-    let version = if matches!(kind, Kind::Changes | Kind::Large) { VERSION } else { VERSION_2 };
+    let version =
+        if matches!(kind, Kind::Changes | Kind::Large | Kind::Synced) { VERSION } else { VERSION_2 };
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, version, 0, 0, 0, 0]);
     start
 }
@@ -422,6 +429,8 @@ pub enum Entry<'a> {
         /// Its length, with its header.
         record_bytes: u64,
     },
+    /// Everything before the position is durable, but for large records.
+    Synced(Position),
 }
 
 /// Reads the record at the start of `bytes`, whose journal position is `position`: its entries, several for a
@@ -452,6 +461,7 @@ pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, us
             let record_bytes = read_varint(&mut rest).filter(|_| rest.is_empty()).ok_or(Bad::Payload)?;
             entries.push(Entry::Large { record_bytes });
         }
+        (6, VERSION) => entries.push(synced::read_synced(payload).ok_or(Bad::Payload)?),
         _ => entries.push(read_single(kind, version, payload, position)?),
     }
     Ok((entries, HEADER_BYTES + payload.len()))

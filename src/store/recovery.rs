@@ -27,6 +27,7 @@ use super::snapshot::{self, Snapshot};
 use super::{Drive, Error, Options, Recovered, RecoveredQueue, Report, Store, segment};
 use crate::definition::Definition;
 use crate::name::QueueId;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -87,13 +88,14 @@ pub(super) fn open(
     let reader = Arc::new(Reader::new(shared.clone(), files.clone(), journal_dir.clone()));
     let committer =
         Committer::new(shared.clone(), files, journal_dir.clone(), &setting.options, current.file);
+    let committer = Arc::new(Mutex::new(committer));
     let pages = (Arc::clone(&images), Arc::clone(&reader));
     catalog.batch_bytes = setting.options.sled_batch_bytes;
     let checkpointer = Checkpointer::new(shared.clone(), setting, catalog, pages, tasks, lock);
     let compactor = Compactor::new(shared.clone(), reader.clone());
     let driver =
-        start(drive, committer, checkpointer, compactor).map_err(|error| Error::io(journal_dir, error))?;
-    let journal = Journal::new(shared, images, reader, driver);
+        start(drive, &committer, checkpointer, compactor).map_err(|error| Error::io(journal_dir, error))?;
+    let journal = Journal::new(shared, images, reader, committer, driver);
     let recovered = Recovered {
         definitions: replayed.definitions,
         queues: replayed.queues,
@@ -209,17 +211,17 @@ fn named_images(replayed: &Replayed) -> Named {
 /// Starts the threads, if there are to be any.
 fn start(
     drive: Drive,
-    committer: Committer,
+    committer: &Arc<Mutex<Committer>>,
     checkpointer: Checkpointer,
     compactor: Compactor,
 ) -> std::io::Result<Driver> {
     if drive == Drive::Manual {
-        let (committer, checkpointer) = (Box::new(committer), Box::new(checkpointer));
-        return Ok(Driver::Manual { committer, checkpointer, compactor: Box::new(compactor) });
+        return Ok(Driver::Manual { checkpointer: Box::new(checkpointer), compactor: Box::new(compactor) });
     }
     let named = |name: &str| thread::Builder::new().name(name.into());
     let checkpointer = named("checkpointer").spawn(move || checkpointer.run())?;
-    let committer = named("committer").spawn(move || committer.run())?;
+    let committer = Arc::clone(committer);
+    let committer = named("committer").spawn(move || Committer::run(&committer))?;
     let compactor = named("compactor").spawn(move || compactor.run())?;
     Ok(Driver::Threads { committer, checkpointer, compactor })
 }

@@ -104,7 +104,8 @@ impl Replay {
         }
         at = at.max(usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX)).min(bytes.len());
         let mut torn = None;
-        for piece in Scan::new(&bytes, start, at) {
+        let scan = Scan::new(&bytes, start, at);
+        for piece in if is_last { scan.of_last_file() } else { scan } {
             at = piece.end;
             match piece.what {
                 What::Record(entries) => {
@@ -122,8 +123,9 @@ impl Replay {
                 }
                 What::Unreadable(_) => report.warnings.push(unreadable(path, piece.at)),
                 What::Unfinished => report.unfinished += 1,
+                What::Room(_) if is_last => at = piece.at,
                 What::Rest(reason) if is_last => (at, torn) = (piece.at, Some(reason)),
-                What::Rest(reason) | What::Damage(reason) => {
+                What::Rest(reason) | What::Damage(reason) | What::Room(reason) => {
                     let damage =
                         Damage { path, offset: piece.at, bytes: &bytes[piece.at..piece.end], reason };
                     damage.pass_over(&*self.place.files, &self.place.data_dir, report)?;
@@ -162,7 +164,7 @@ impl Replay {
                 catalog::apply_changes(&mut self.definitions, &changes);
                 self.changes.extend(changes);
             }
-            Entry::Changes(_) | Entry::Large { .. } => {}
+            Entry::Changes(_) | Entry::Large { .. } | Entry::Synced(_) => {}
         }
         Ok(Ok(()))
     }
@@ -228,8 +230,13 @@ fn cut(
         file.sync()
     };
     shorten().map_err(|error| Error::io(path, error))?;
+    let reason = match bad {
+        Some(bad) => bad.to_string(),
+        None if keep == 0 => "incomplete header".into(),
+        // Room that was prepared for records.
+        None => return Ok(()),
+    };
     report.bytes_cut = (bytes.len() - keep) as u64;
-    let reason = bad.map_or_else(|| "incomplete header".into(), |bad| bad.to_string());
     let (path, count) = (path.display(), report.bytes_cut);
     report.warnings.push(format!("{path}: {reason} at offset {keep}: {count} bytes were cut off"));
     Ok(())

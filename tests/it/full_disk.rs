@@ -69,19 +69,19 @@ fn a_full_disk_confirms_nothing_and_blocks_publishers_while_consumers_go_on_unti
     c.expect_confirms(1, 1, 3);
 
     let filler = Filler::new(seen_by(&process, &data.join("filler")));
-    // More than a page that the file may have left.
-    bodies.extend((4..=20).map(|number| publish(&mut c, number)));
+    // More than the room that the file may have left.
+    bodies.extend((4..=100).map(|number| publish(&mut c, number)));
     while t.http("GET", "/api/health/checks/alarms", "") == 200 {}
     // Whoever publishes now is told.
-    bodies.push(publish(&mut c, 21));
+    bodies.push(publish(&mut c, 101));
     let confirmed = receive_until(&mut c, "connection.blocked", 3, 0);
-    assert!((3..20).contains(&confirmed), "{confirmed} of 20 are confirmed on a full disk");
+    assert!((3..100).contains(&confirmed), "{confirmed} of 100 are confirmed on a full disk");
     // Meanwhile others consume, who had no delivery before.
     d.send(1, "basic.get queue=q no-ack");
     assert_eq!(d.receive("basic.get-ok").body, bodies.remove(0).into_bytes());
 
     drop(filler);
-    receive_until(&mut c, "connection.unblocked", confirmed, 21);
+    receive_until(&mut c, "connection.unblocked", confirmed, 101);
     d.expect_messages(1, "q", &bodies.iter().map(String::as_str).collect::<Vec<_>>());
     drop((c, d));
     process.stop();

@@ -244,7 +244,8 @@ impl FileCheck<'_> {
         if !segment::has_header(bytes, self.start) {
             self.damage(0, "damaged header");
         }
-        for piece in Scan::new(bytes, self.start, at) {
+        let scan = Scan::new(bytes, self.start, at);
+        for piece in if self.is_last { scan.of_last_file() } else { scan } {
             let (at, count) = (piece.at, piece.end - piece.at);
             match piece.what {
                 What::Record(entries) => {
@@ -253,8 +254,9 @@ impl FileCheck<'_> {
                 }
                 What::Unreadable(bad) => self.damage(at, &bad.to_string()),
                 What::Unfinished => self.unfinished(at, count),
+                What::Room(_) if self.is_last => {}
                 What::Rest(bad) if self.is_last => self.torn(at, count, &bad.to_string()),
-                What::Rest(bad) | What::Damage(bad) => {
+                What::Rest(bad) | What::Damage(bad) | What::Room(bad) => {
                     self.damage(at, &format!("{bad}: {count} bytes are no record"));
                 }
             }

@@ -215,7 +215,7 @@ fn the_store_goes_on_after_a_torn_record() {
         drop(store);
         let (start, journal) = segment::list(&Disk, &dir.path().join("journal")).unwrap().pop().unwrap();
         let file = fs::File::options().write(true).open(&journal).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), last.0 - start);
+        assert!(file.metadata().unwrap().len() > last.0 - start, "room stands behind the records");
         file.set_len(end.0 - start + (last.0 - end.0) / 4 * round).unwrap();
     }
     let (store, recovered) = open();

@@ -78,10 +78,21 @@ impl SimDisk {
         *self.0.hook.lock() = None;
     }
 
-    /// The disk as it is after a power cut.
+    /// The disk as it is after a power cut: nothing that was not synced is there.
     pub(super) fn after_power_cut(&self) -> Self {
+        self.cut(&mut || false)
+    }
+
+    /// The disk as it is after a power cut when it was about to write what was not synced: `survives` says of each block
+    /// that had changed whether it came through. Files have the length that they were to have.
+    pub(super) fn after_torn_power_cut(&self, mut survives: impl FnMut() -> bool) -> Self {
+        self.cut(&mut survives)
+    }
+
+    fn cut(&self, survives: &mut dyn FnMut() -> bool) -> Self {
         let names = self.0.durable_names.lock();
-        let names: Names = names.iter().map(|(path, content)| (path.clone(), settled(content))).collect();
+        let mut settle = |content: &Mutex<Content>| settled(content, survives);
+        let names: Names = names.iter().map(|(path, content)| (path.clone(), settle(content))).collect();
         let metadata = self.0.durable_metadata.lock().clone();
         Self(Arc::new(Inner {
             names: Mutex::new(names.clone()),
@@ -148,8 +159,20 @@ impl SimDisk {
     }
 }
 
-fn settled(content: &Mutex<Content>) -> Arc<Mutex<Content>> {
-    let durable = content.lock().durable.clone();
+/// What a disk writes whole or not at all.
+const BLOCK_BYTES: usize = 512;
+
+fn settled(content: &Mutex<Content>, survives: &mut dyn FnMut() -> bool) -> Arc<Mutex<Content>> {
+    let content = content.lock();
+    let mut durable = content.durable.clone();
+    for (index, block) in content.bytes.chunks(BLOCK_BYTES).enumerate() {
+        let (start, end) = (index * BLOCK_BYTES, index * BLOCK_BYTES + block.len());
+        if durable.get(start..end) != Some(block) && survives() {
+            let length = durable.len().max(end);
+            durable.resize(length, 0);
+            durable[start..end].copy_from_slice(block);
+        }
+    }
     Arc::new(Mutex::new(Content { bytes: durable.clone(), durable }))
 }
 

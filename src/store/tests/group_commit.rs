@@ -1,7 +1,7 @@
 //! When what is written and synced, and who is told of it: group commit, and the kinds of durability.
 
 use super::super::{Drive, Options, Step, Store, SyncWaiter, open_with};
-use super::disk::SimDisk;
+use super::disk::{Op, SimDisk};
 use super::support::{Model, held, options};
 use crate::durability::{Level, Point};
 use crate::name::{Position, QueueId};
@@ -9,6 +9,9 @@ use crate::time::{self, Duration, Instant};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Longer than the committer pauses between writes that nobody waits for.
+const WRITE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Up to where it was told, and of what.
 #[derive(Debug, Default)]
@@ -149,4 +152,110 @@ fn who_waits_for_a_write_that_was_made_is_told_at_once() {
     assert_eq!(*told.written.lock(), end);
     let due = now + Duration::from_millis(8);
     assert_eq!(store.step_committer(now), Step::Waiting(Some(due)), "it was promised all the same");
+}
+
+#[test]
+fn who_has_nothing_else_to_do_commits_in_its_own_thread() {
+    let disk = SimDisk::default();
+    let syncing_threads = Arc::new(Mutex::new(Vec::new()));
+    let seen = syncing_threads.clone();
+    disk.set_hook(move |op, path| {
+        if op == Op::Sync && path.extension().is_some_and(|extension| extension == "journal") {
+            seen.lock().push(std::thread::current().id());
+        }
+        Ok(())
+    });
+    let (store, recovered) =
+        open_with(options(Path::new("/data")), disk.environment(), Drive::Threads).unwrap();
+    let model = Model::new(&store, &recovered);
+    model.declare(&store, 1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let publish = |store: &Store| {
+        let _batch = store.batch();
+        let point = Level::Synced.at(model.publish(store, &[1], b"x"));
+        syncing_threads.lock().clear();
+        store.commit_here(point);
+        (point, store.has_reached(point))
+    };
+    // The committer may be on its way to sleep, and then does it: not ever so often.
+    let is_done_here = runtime.block_on(async {
+        for _ in 0..10_000 {
+            let (point, has_reached) = publish(&store);
+            if has_reached && *syncing_threads.lock() == [std::thread::current().id()] {
+                return true;
+            }
+            store.wait(point).await.unwrap();
+        }
+        false
+    });
+    assert!(is_done_here);
+    // Where another task would have to wait with it, it is left to the committer.
+    let alone = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    alone.block_on(async {
+        let (point, _) = publish(&store);
+        store.wait(point).await.unwrap();
+        assert!(!syncing_threads.lock().contains(&std::thread::current().id()));
+    });
+    store.close().unwrap();
+    drop(store);
+    assert!(found(&disk) > 0);
+}
+
+#[test]
+fn in_a_batch_nobody_is_woken_before_its_end_or_somebody_waits() {
+    let disk = SimDisk::default();
+    let (store, recovered) =
+        open_with(options(Path::new("/data")), disk.environment(), Drive::Threads).unwrap();
+    let model = Model::new(&store, &recovered);
+    model.declare(&store, 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..100 {
+        let batch = store.batch();
+        let end = model.publish(&store, &[1], b"x");
+        runtime.block_on(store.wait_synced(end)).unwrap();
+        let end = model.publish(&store, &[1], b"y");
+        drop(batch);
+        let told = Level::Written.at(end);
+        // Not `wait`, which would hurry it up.
+        while !store.has_reached(told) {
+            std::thread::yield_now();
+        }
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn small_writes_go_where_zeros_stand_and_none_are_left_when_the_file_ends() {
+    let (disk, store, model, now) = start();
+    let length = |disk: &SimDisk| disk.durable(disk.paths(".journal").last().unwrap()).len() as u64;
+    let mut lengths = Vec::new();
+    for _ in 0..50 {
+        let end = model.publish(&store, &[1], b"x");
+        store.notify(Level::Synced.at(end), None, Arc::new(Told::default()));
+        step(&store, now);
+        assert!(length(&disk) > end.0, "room stands behind the records");
+        lengths.push(length(&disk));
+    }
+    lengths.dedup();
+    assert_eq!(lengths.len(), 1, "the file has grown once");
+    // Another file begins: what is behind the records of this one must be nothing.
+    while model.publish(&store, &[1], &[1; 60_000]).0 < (1 << 20) - 60_000 {
+        step(&store, now + WRITE_PAUSE);
+    }
+    step(&store, now + 2 * WRITE_PAUSE);
+    let end = model.publish(&store, &[1], b"x");
+    store.notify(Level::Synced.at(end), None, Arc::new(Told::default()));
+    step(&store, now + 3 * WRITE_PAUSE);
+    assert!(length(&disk) > 1 << 20, "room goes beyond where the file ends");
+    for pauses in 4..6 {
+        model.publish(&store, &[1], &[1; 60_000]);
+        step(&store, now + pauses * WRITE_PAUSE);
+    }
+    let [first, second] = &disk.paths(".journal")[..] else { panic!("two files") };
+    let start: u64 = second.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(disk.durable(first).len() as u64, start);
+    let messages = model.held()[&QueueId(1)].len();
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(found(&disk), messages);
 }

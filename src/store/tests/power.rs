@@ -1,5 +1,5 @@
-//! Power cuts: everything written and not synced is lost, at a sync chosen by a seed, while several threads work and
-//! checkpoints are made.
+//! Power cuts: everything written and not synced is lost, or some blocks of it, at a sync chosen by a seed, while several
+//! threads work and checkpoints are made.
 
 use super::super::{Drive, Store, open_with};
 use super::disk::{Op, SimDisk};
@@ -14,6 +14,8 @@ fn fail_after(disk: &SimDisk, left: u64) {
     let left = Mutex::new(left);
     disk.set_hook(move |op, _| match op {
         Op::Sync | Op::Metadata => {
+            // Others append meanwhile, so that there is something to tear.
+            (0..100).for_each(|_| std::thread::yield_now());
             let mut left = left.lock();
             *left = left.saturating_sub(1);
             if *left == 0 { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
@@ -75,7 +77,8 @@ fn publish_and_settle(store: &Store, model: &Model) -> Told {
     told
 }
 
-fn cut_power(seed: u64) {
+/// Whether something was torn.
+fn cut_power(seed: u64, is_torn: bool) -> bool {
     const TOKENS: usize = 30;
     let disk = SimDisk::default();
     let options = options(Path::new("/data"));
@@ -102,8 +105,11 @@ fn cut_power(seed: u64) {
     store.close().unwrap_err();
     drop(store);
 
-    let (store, recovered) =
-        open_with(options, disk.after_power_cut().environment(), Drive::Threads).unwrap();
+    let mut dice = Dice(seed + 1000);
+    let after =
+        if is_torn { disk.after_torn_power_cut(|| dice.roll(2) == 0) } else { disk.after_power_cut() };
+    let (store, recovered) = open_with(options, after.environment(), Drive::Threads).unwrap();
+    let is_cut = recovered.report.bytes_cut > 0;
     let held = held(&store, &recovered);
     let mut tokens: Vec<u8> =
         (1..=3).flat_map(|id| held[&QueueId(id)].values()).map(|(_, body)| body[0]).collect();
@@ -117,11 +123,18 @@ fn cut_power(seed: u64) {
     for sequence in told.settled {
         assert!(!noise.contains_key(&sequence), "seed {seed}: settled {sequence} is back");
     }
+    is_cut
 }
 
 #[test]
 fn a_power_cut_keeps_what_was_confirmed_and_no_half_transaction() {
     for seed in 0..16 {
-        cut_power(seed);
+        cut_power(seed, false);
     }
+}
+
+#[test]
+fn a_power_cut_that_tears_what_was_being_written_keeps_it_too() {
+    let torn = (0..24).filter(|seed| cut_power(*seed, true)).count();
+    assert!(torn > 0, "some were torn");
 }

@@ -1,6 +1,6 @@
 //! Tests of going through a file: what is a record, what is room for one, and what is damage.
 
-use super::super::{Origin, Sealing, seal, write_large, write_publish};
+use super::super::{Origin, Sealing, seal, write_large, write_publish, write_synced};
 use super::*;
 use crate::message::{Message, Properties};
 use crate::name::{QueueId, Sequence};
@@ -41,7 +41,16 @@ fn file(whole: bool) -> (Vec<u8>, [usize; 4]) {
 
 /// What stands at each offset.
 fn scanned(bytes: &[u8]) -> Vec<(usize, &'static str)> {
-    let pieces: Vec<_> = Scan::new(bytes, START, 0).collect();
+    names(Scan::new(bytes, START, 0), bytes)
+}
+
+/// The same where the file was being written.
+fn scanned_last(bytes: &[u8]) -> Vec<(usize, &'static str)> {
+    names(Scan::new(bytes, START, 0).of_last_file(), bytes)
+}
+
+fn names(scan: Scan<'_>, bytes: &[u8]) -> Vec<(usize, &'static str)> {
+    let pieces: Vec<_> = scan.collect();
     let is_gapless = pieces.windows(2).all(|pair| pair[0].end == pair[1].at);
     assert!(is_gapless && pieces.last().is_none_or(|last| last.end == bytes.len()), "{pieces:?}");
     let name = |what: &What<'_>| match what {
@@ -50,6 +59,7 @@ fn scanned(bytes: &[u8]) -> Vec<(usize, &'static str)> {
         What::Unfinished => "unfinished",
         What::Damage(_) => "damage",
         What::Rest(_) => "rest",
+        What::Room(_) => "room",
     };
     pieces.iter().map(|piece| (piece.at, name(&piece.what))).collect()
 }
@@ -80,6 +90,59 @@ fn zeros_that_nobody_announced_are_damage() {
     bytes[announced + HEADER_BYTES] ^= 1;
     let expected = [(announced, "damage"), (behind, "record")];
     assert_eq!(scanned(&bytes)[1..], expected, "not {large}");
+}
+
+#[test]
+fn zeros_to_the_end_are_room_for_records() {
+    let (mut bytes, [.., behind]) = file(true);
+    let end = bytes.len();
+    bytes.resize(end + 5000, 0);
+    assert_eq!(scanned(&bytes)[3..], [(behind, "record"), (end, "room")]);
+    assert_eq!(scanned_last(&bytes), scanned(&bytes));
+}
+
+/// Ten records in a row behind `before` bytes, and where each begins; the last one says that all before `synced` is durable.
+fn row(synced: u64) -> (Vec<u8>, Vec<usize>) {
+    let (mut bytes, mut at) = (Vec::new(), Vec::new());
+    for n in 0..10u8 {
+        at.push(bytes.len());
+        bytes.extend_from_slice(&publish(&[n + 1; 170]));
+    }
+    at.push(bytes.len());
+    write_synced(&mut bytes, synced);
+    seal(&mut bytes, START);
+    (bytes, at)
+}
+
+#[test]
+fn what_a_torn_write_left_out_takes_all_behind_it_along() {
+    let (mut bytes, at) = row(START);
+    let records = |count| at.iter().take(count).map(|at| (*at, "record")).collect::<Vec<_>>();
+    assert_eq!(scanned_last(&bytes), records(11));
+    // The third sector was not written: it holds the end of one record, and those behind it.
+    let torn = at.iter().filter(|at| **at < 1024).count() - 1;
+    bytes[1024..1536].fill(0);
+    let rest = [records(torn), vec![(at[torn], "rest")]].concat();
+    assert_eq!(scanned_last(&bytes), rest);
+    // In a file that was ended and synced before, it is damage.
+    assert_eq!(scanned(&bytes)[torn], (at[torn], "damage"));
+    assert_eq!(scanned(&bytes).last(), Some(&(at[10], "record")));
+}
+
+#[test]
+fn a_gap_that_had_been_synced_is_damage_and_what_is_behind_it_counts() {
+    let (mut bytes, at) = row(START + 1300);
+    bytes[1024..1536].fill(0);
+    let torn = at.iter().filter(|at| **at < 1024).count() - 1;
+    let found = scanned_last(&bytes);
+    assert_eq!((found[torn], found.last()), ((at[torn], "damage"), Some(&(at[10], "record"))));
+}
+
+#[test]
+fn a_flipped_bit_is_damage_in_the_last_file_too() {
+    let (mut bytes, at) = row(START);
+    bytes[at[4] + 30] ^= 1;
+    assert_eq!(scanned_last(&bytes)[4..6], [(at[4], "damage"), (at[5], "record")]);
 }
 
 #[test]
