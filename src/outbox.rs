@@ -20,12 +20,24 @@ const BYTES_MAX: usize = 1024 * 1024;
 pub struct Outbox {
     /// Whose it is.
     pub connection: ConnectionId,
-    events: Mutex<VecDeque<Event>>,
+    mail: Mutex<Mail>,
     bytes: AtomicUsize,
     is_full: AtomicBool,
     is_woken: AtomicBool,
     has_close: AtomicBool,
     notify: Notify,
+}
+
+/// What waits in an outbox.
+#[derive(Debug, Default)]
+struct Mail {
+    events: VecDeque<Event>,
+    /// It was full, and its consumers are not yet served again.
+    is_behind: bool,
+    /// How often it has caught up.
+    rounds: u64,
+    /// Who gives way until it has caught up.
+    giving_way: Vec<Arc<Outbox>>,
 }
 
 /// What [`Outbox::push`] says of the room that is left.
@@ -42,7 +54,7 @@ impl Outbox {
     pub fn new(connection: ConnectionId) -> Self {
         Self {
             connection,
-            events: Mutex::default(),
+            mail: Mutex::default(),
             bytes: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             is_woken: AtomicBool::new(false),
@@ -57,13 +69,14 @@ impl Outbox {
         if matches!(event, Event::Close(_)) {
             self.has_close.store(true, Ordering::Relaxed);
         }
-        let mut events = self.events.lock();
-        events.push_back(event);
+        let mut mail = self.mail.lock();
+        mail.events.push_back(event);
         let waiting = self.bytes.load(Ordering::Relaxed) + bytes;
         self.bytes.store(waiting, Ordering::Relaxed);
         if waiting < BYTES_MAX {
             return Room::Left;
         }
+        mail.is_behind = true;
         self.is_full.store(true, Ordering::Relaxed);
         Room::Full
     }
@@ -84,10 +97,28 @@ impl Outbox {
     /// Takes all events into `into`, which must be empty. Returns whether the outbox had been full.
     pub fn drain(&self, into: &mut VecDeque<Event>) -> bool {
         debug_assert!(into.is_empty(), "events of the last drain were handled");
-        let mut events = self.events.lock();
-        std::mem::swap(&mut *events, into);
+        let mut mail = self.mail.lock();
+        std::mem::swap(&mut mail.events, into);
         self.bytes.store(0, Ordering::Relaxed);
         self.is_full.swap(false, Ordering::Relaxed)
+    }
+
+    /// What was in it is written: its consumers can be served again. Who gave way is to be woken once they are.
+    pub fn caught_up(&self) -> Vec<Arc<Outbox>> {
+        let mut mail = self.mail.lock();
+        mail.is_behind = false;
+        mail.rounds += 1;
+        std::mem::take(&mut mail.giving_way)
+    }
+
+    /// If it was full and has not caught up since, `waiter` is woken when it has. Then how often it has caught up so far.
+    pub fn behind(&self, waiter: &Arc<Outbox>) -> Option<u64> {
+        let mut mail = self.mail.lock();
+        let is_listed = || mail.giving_way.iter().any(|other| Arc::ptr_eq(other, waiter));
+        if mail.is_behind && !is_listed() {
+            mail.giving_way.push(Arc::clone(waiter));
+        }
+        mail.is_behind.then_some(mail.rounds)
     }
 
     /// Whether the connection was told to close: that counts also while its client reads nothing.
@@ -116,6 +147,8 @@ impl crate::store::SyncWaiter for Outbox {
 #[derive(Debug, Default)]
 pub struct Wakes {
     outboxes: Vec<Arc<Outbox>>,
+    /// One that was filled.
+    filled: Option<Arc<Outbox>>,
 }
 
 impl Wakes {
@@ -125,6 +158,16 @@ impl Wakes {
         if !outbox.is_woken.swap(true, Ordering::AcqRel) {
             self.outboxes.push(Arc::clone(outbox));
         }
+    }
+
+    /// Remembers that `outbox` is full now.
+    pub fn note_full(&mut self, outbox: &Arc<Outbox>) {
+        self.filled.get_or_insert_with(|| Arc::clone(outbox));
+    }
+
+    /// One that became full since this was asked before.
+    pub fn take_filled(&mut self) -> Option<Arc<Outbox>> {
+        self.filled.take()
     }
 
     /// Wakes them all.
@@ -138,5 +181,49 @@ impl Wakes {
 impl Drop for Wakes {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Delivery;
+    use crate::message::{Message, Properties};
+    use crate::name::{ChannelId, ConsumerId};
+
+    fn outbox(id: u64) -> Arc<Outbox> {
+        Arc::new(Outbox::new(ConnectionId(id)))
+    }
+
+    fn fill(outbox: &Outbox) {
+        let body = vec![0; BYTES_MAX / 4];
+        let message = Arc::new(Message::new("".into(), b"", &[0, 0], &Properties::default(), &[&body]));
+        let (channel, consumer) = (ChannelId(1), ConsumerId(1));
+        let deliver = || {
+            Event::Deliver(Delivery {
+                channel,
+                consumer,
+                source: None,
+                redelivered: false,
+                message: message.clone(),
+            })
+        };
+        while outbox.push(deliver()) == Room::Left {}
+    }
+
+    #[test]
+    fn an_outbox_that_was_full_is_behind_until_its_consumers_are_served_again() {
+        let (consumer, publisher, other) = (outbox(1), outbox(2), outbox(3));
+        assert_eq!(consumer.behind(&publisher), None);
+        fill(&consumer);
+        assert_eq!(consumer.behind(&publisher), Some(0));
+        assert!(consumer.drain(&mut VecDeque::new()), "it had been full");
+        assert_eq!(consumer.behind(&publisher), Some(0), "emptied is not served");
+        assert_eq!(consumer.behind(&other), Some(0));
+        let woken = consumer.caught_up();
+        assert!(Arc::ptr_eq(&woken[0], &publisher) && Arc::ptr_eq(&woken[1], &other) && woken.len() == 2);
+        assert_eq!(consumer.behind(&publisher), None);
+        fill(&consumer);
+        assert_eq!(consumer.behind(&publisher), Some(1));
     }
 }

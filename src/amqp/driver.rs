@@ -5,6 +5,7 @@
 //! events; flush confirms; wake the connections that got something; write.
 
 mod execute;
+mod give_way;
 mod socket;
 
 use super::confirms::Awaited;
@@ -18,6 +19,7 @@ use crate::event::Event;
 use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
 use crate::time::{self, Duration, Instant};
+use give_way::{GiveWay, Turn};
 use socket::{Socket, Wants};
 use std::collections::VecDeque;
 use std::io;
@@ -91,6 +93,8 @@ struct Driver<S> {
     reply_addresses: Vec<(crate::name::ChannelId, String)>,
     /// The outbox was full: its consumers wait for room.
     has_starved: bool,
+    /// The outbox of a consumer to which it gives way.
+    ahead_of: Option<(Arc<Outbox>, GiveWay)>,
     /// A channel limits its consumers together: settling in one queue may make room in another.
     has_shared_limits: bool,
     /// The journal position whose sync the outbox will be told of.
@@ -127,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             consumers: Vec::new(),
             reply_addresses: Vec::new(),
             has_starved: false,
+            ahead_of: None,
             has_shared_limits: false,
             awaited: Awaited::default(),
             figures_at: None,
@@ -163,9 +168,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 // What came while it was blocked is in the buffer: no byte may follow to wake us for it.
                 continue;
             }
-            let may_read = !self.machine.is_blocked() && self.machine.output().len() < OUTPUT_BYTES_MAX;
+            let way_given_until = self.give_way();
+            let may_read = !self.machine.is_blocked()
+                && way_given_until.is_none()
+                && self.machine.output().len() < OUTPUT_BYTES_MAX;
             let wants = Wants { to_read: may_read, to_know_when_written: !may_read || self.has_starved };
-            let deadline = self.next_deadline();
+            let deadline = self.next_deadline().into_iter().chain(way_given_until).min();
             let done = self.socket.wait(self.machine.output(), &self.outbox, wants, deadline).await?;
             let now = time::now();
             if let Some(heartbeat) = &mut self.heartbeat {
@@ -177,6 +185,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
             }
         }
+    }
+
+    /// Until when nothing is read, because a consumer that was to get what came is behind.
+    fn give_way(&mut self) -> Option<Instant> {
+        if let Some(filled) = self.wakes.take_filled().filter(|filled| !Arc::ptr_eq(filled, &self.outbox)) {
+            let give_way = filled.behind(&self.outbox).map(|rounds| GiveWay::new(rounds, time::now()));
+            self.ahead_of = give_way.map(|give_way| (filled, give_way));
+        }
+        let (filled, give_way) = self.ahead_of.as_mut()?;
+        match give_way.turn(filled.behind(&self.outbox), time::now()) {
+            Turn::Wait(until) => return Some(until),
+            Turn::Read => {}
+            Turn::Over => self.ahead_of = None,
+        }
+        None
     }
 
     /// Heartbeats, and patience with a peer that does not say what it has to.
@@ -250,9 +273,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if self.has_starved && self.machine.output().len() < OUTPUT_BYTES_MAX / 2 {
             self.has_starved = false;
+            let giving_way = self.outbox.caught_up();
             for consumer in &self.consumers {
                 self.broker.resume(*consumer, &mut self.wakes);
             }
+            giving_way.iter().for_each(|publisher| publisher.wake());
         }
     }
 

@@ -193,6 +193,7 @@ impl Queue {
         if subscription.outbox.push(Event::Deliver(delivery)) == Room::Full {
             // What every command may ask for (a page to be kept, messages to be read) is carried out, too.
             let id = subscription.id;
+            wakes.note_full(&subscription.outbox);
             inner.state.apply(Millis::default(), Command::Block(key, id), &mut work.effects);
         }
     }

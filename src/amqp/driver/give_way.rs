@@ -1,0 +1,74 @@
+//! How long a publisher waits for a consumer that it has left behind. Decides only; the driver asks and waits.
+//!
+//! What a publisher is ahead waits in memory, beyond the processor's caches, and costs twice as much on its way out. So a
+//! publisher that fills a consumer's outbox is read once for each time that the outbox was emptied. A consumer that does not
+//! catch up soon is no reason to be slow, until it has and is filled again.
+
+use crate::time::{Duration, Instant};
+
+/// How long a publisher gives way, before it is read again.
+const GIVE_WAY: Duration = Duration::from_millis(2);
+
+/// A publisher that has filled a consumer's outbox.
+#[derive(Debug)]
+pub(super) struct GiveWay {
+    /// How often the outbox had been emptied when the publisher was last read.
+    rounds: u64,
+    /// When it gives up to give way.
+    until: Instant,
+}
+
+/// Whether the publisher is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Not before then, unless the consumer catches up earlier.
+    Wait(Instant),
+    /// Once; then this is asked again.
+    Read,
+    /// As if nothing had been.
+    Over,
+}
+
+impl GiveWay {
+    /// To an outbox that is full now and was emptied so often before.
+    pub(super) fn new(rounds: u64, now: Instant) -> Self {
+        Self { rounds, until: now + GIVE_WAY }
+    }
+
+    /// Decides. The outbox, if it is behind, was emptied so often.
+    pub(super) fn turn(&mut self, behind: Option<u64>, now: Instant) -> Turn {
+        match behind {
+            Some(rounds) if rounds != self.rounds => {
+                *self = Self::new(rounds, now);
+                Turn::Read
+            }
+            Some(_) if self.until > now => Turn::Wait(self.until),
+            _ => Turn::Over,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_publisher_is_read_once_for_each_time_that_the_outbox_it_filled_was_emptied() {
+        let now = crate::time::now();
+        let mut give_way = GiveWay::new(7, now);
+        assert_eq!(give_way.turn(Some(7), now), Turn::Wait(now + 2 * MS));
+        assert_eq!(give_way.turn(Some(7), now + MS), Turn::Wait(now + 2 * MS));
+        // It was emptied and is full again, with what had gathered in the queue.
+        assert_eq!(give_way.turn(Some(8), now + MS), Turn::Read);
+        assert_eq!(give_way.turn(Some(8), now + MS), Turn::Wait(now + 3 * MS));
+        assert_eq!(give_way.turn(None, now + MS), Turn::Over);
+    }
+
+    #[test]
+    fn a_consumer_that_does_not_catch_up_soon_is_not_waited_for() {
+        let now = crate::time::now();
+        assert_eq!(GiveWay::new(7, now).turn(Some(7), now + 2 * MS), Turn::Over);
+    }
+}
