@@ -1,8 +1,8 @@
 //! How long a publisher waits for a consumer that it has left behind. Decides only; the driver asks and waits.
 //!
 //! What a publisher is ahead waits in memory, beyond the processor's caches, and costs twice as much on its way out. So a
-//! publisher that fills a consumer's outbox is read once for each time that the outbox was emptied. A consumer that does not
-//! catch up soon is no reason to be slow, until it has and is filled again.
+//! publisher that fills a consumer's outbox is read once for each time that the outbox was emptied, until it is not full any more.
+//! A consumer that does not empty it soon is no reason to be slow, until it has.
 
 use crate::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ pub(super) struct GiveWay {
     rounds: u64,
     /// When it gives up to give way.
     until: Instant,
+    /// It did.
+    is_in_vain: bool,
 }
 
 /// Whether the publisher is read.
@@ -32,7 +34,7 @@ pub(super) enum Turn {
 impl GiveWay {
     /// To an outbox that is full now and was emptied so often before.
     pub(super) fn new(rounds: u64, now: Instant) -> Self {
-        Self { rounds, until: now + GIVE_WAY }
+        Self { rounds, until: now + GIVE_WAY, is_in_vain: false }
     }
 
     /// Decides. The outbox, if it is behind, was emptied so often.
@@ -42,8 +44,12 @@ impl GiveWay {
                 *self = Self::new(rounds, now);
                 Turn::Read
             }
-            Some(_) if self.until > now => Turn::Wait(self.until),
-            _ => Turn::Over,
+            Some(_) if self.until > now && !self.is_in_vain => Turn::Wait(self.until),
+            Some(_) => {
+                self.is_in_vain = true;
+                Turn::Read
+            }
+            None => Turn::Over,
         }
     }
 }
@@ -67,8 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_that_does_not_catch_up_soon_is_not_waited_for() {
+    fn a_consumer_that_does_not_empty_it_soon_is_not_waited_for_until_it_has() {
         let now = crate::time::now();
-        assert_eq!(GiveWay::new(7, now).turn(Some(7), now + 2 * MS), Turn::Over);
+        let mut give_way = GiveWay::new(7, now);
+        for ms in 2..5 {
+            assert_eq!(give_way.turn(Some(7), now + ms * MS), Turn::Read);
+        }
+        assert_eq!(give_way.turn(Some(8), now + 5 * MS), Turn::Read);
+        assert_eq!(give_way.turn(Some(8), now + 5 * MS), Turn::Wait(now + 7 * MS));
     }
 }
