@@ -73,6 +73,16 @@ fn alone_a_confirm_costs_one_sync() {
 }
 
 #[test]
+fn a_declare_costs_one_sync() {
+    let (_disk, store, model, now) = start();
+    for (before, id) in (store.counters().syncs..).zip(2..=50) {
+        model.declare(&store, id);
+        step(&store, now);
+        assert_eq!((store.synced(), store.counters().syncs), (store.appended(), before + 1));
+    }
+}
+
+#[test]
 fn what_comes_while_a_sync_runs_shares_the_next_one() {
     let (_disk, store, model, now) = start();
     let before = store.counters().syncs;
