@@ -5,7 +5,7 @@ import math
 
 from plot import STYLE, number, step_for
 
-WIDTH, LEFT, RIGHT, TOP = 860, 210, 90, 50
+WIDTH, LEFT, RIGHT = 860, 210, 90
 BAR, GAP = 13, 10
 COLOURS = ("#0969da", "#d1570a", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#9a6700")
 
@@ -17,12 +17,15 @@ def opening(title, height):
 
 
 def legend(names, y):
+    """In as many lines as it needs; returns the last one's place, too."""
     out, x = [], 10
     for name, colour in zip(names, COLOURS):
+        if x + 16 + 7 * len(name) > WIDTH:
+            x, y = 10, y + 18
         out.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{colour}"/>')
         out.append(f'<text x="{x + 16}" y="{y}">{html.escape(name)}</text>')
         x += 34 + 7 * len(name)
-    return out
+    return out, y
 
 
 def draw(title, brokers, rows):
@@ -31,9 +34,11 @@ def draw(title, brokers, rows):
     most, least = max(values), min(values) / 2
     scale = (WIDTH - LEFT - RIGHT) / math.log10(most / least)
     group_height = BAR * len(brokers) + GAP
-    out = opening(title, TOP + group_height * len(rows) + 10) + legend(brokers, 38)
+    names, bottom = legend(brokers, 38)
+    top_of_all = bottom + 12
+    out = opening(title, top_of_all + group_height * len(rows) + 10) + names
     for index, (name, row) in enumerate(rows):
-        top = TOP + index * group_height
+        top = top_of_all + index * group_height
         out.append(f'<text x="{LEFT - 8}" y="{top + group_height / 2}" text-anchor="end">{html.escape(name)}</text>')
         for place, (value, colour) in enumerate(zip(row, COLOURS)):
             if value:
@@ -50,11 +55,11 @@ def shown(value):
 
 def draw_curves(title, count, panels):
     """Seconds over messages: `panels` are (name, [(line's name, seconds at each tenth)])."""
-    height, left, width = 220, 70, WIDTH - 70 - 20
-    names = [name for name, _ in panels[0][1]]
-    out = opening(title, TOP + len(panels) * (height + 60)) + legend(names, 38)
+    height, left, width = 220, 70, WIDTH - 70 - 40
+    names, bottom = legend([name for name, _ in panels[0][1]], 38)
+    out = opening(title, bottom + 12 + len(panels) * (height + 60)) + names
     for index, (panel, lines) in enumerate(panels):
-        top = TOP + 22 + index * (height + 60)
+        top = bottom + 34 + index * (height + 60)
         most = max(seconds[-1] for _, seconds in lines)
         step = step_for(most)
         most = step * math.ceil(most / step)
