@@ -190,11 +190,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Until when nothing is read, because a consumer that was to get what came is behind.
     fn give_way(&mut self) -> Option<Instant> {
         if let Some(filled) = self.wakes.take_filled().filter(|filled| !Arc::ptr_eq(filled, &self.outbox)) {
-            let give_way = filled.behind(&self.outbox).map(|rounds| GiveWay::new(rounds, time::now()));
+            let give_way = filled.behind(None).map(|rounds| GiveWay::new(rounds, time::now()));
             self.ahead_of = give_way.map(|give_way| (filled, give_way));
         }
         let (filled, give_way) = self.ahead_of.as_mut()?;
-        match give_way.turn(filled.behind(&self.outbox), time::now()) {
+        let waiter = give_way.is_to_be_listed().then_some(&self.outbox);
+        match give_way.turn(filled.behind(waiter), time::now()) {
             Turn::Wait(until) => return Some(until),
             Turn::Read => {}
             Turn::Over => self.ahead_of = None,

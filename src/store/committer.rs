@@ -493,10 +493,7 @@ impl Committer {
         for (_, changes) in self.changes.drain(..count) {
             let _ = self.shared.tasks.send(Task::Changes(changes));
         }
-        // What is written over prepared zeros may be torn: of a write that the power cut short, any sectors may be missing.
-        // Then a start must know that this had not been synced, and it does if it knows so of what had.
-        let is_over_room = self.written < self.current.start + self.room_end;
-        self.shared.set_synced(self.synced, is_over_room);
+        self.shared.set_synced(self.synced);
         Ok(())
     }
 

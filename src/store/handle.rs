@@ -72,7 +72,8 @@ impl Store {
     pub fn commit_here(&self, point: Point) {
         let runtime = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
         let may_block = matches!(runtime, Ok(tokio::runtime::RuntimeFlavor::MultiThread));
-        if may_block && !self.has_reached(point) && self.can_commit_here() {
+        let is_sync = matches!(point.level, Level::Synced | Level::SyncedButLarge);
+        if is_sync && may_block && !self.has_reached(point) && self.can_commit_here() {
             // The other tasks of this thread go on in another.
             tokio::task::block_in_place(|| self.0.commit_here(point));
         }

@@ -94,7 +94,8 @@ pub(super) struct State {
     wanted: [u64; Level::COUNT],
     /// The least time within which somebody who was told of a write has been promised a sync, since the last sync began.
     pub(super) sync_within: Option<Duration>,
-    /// That all before this is durable is to be written down before the next record.
+    /// That all before this is durable is to be written down before the next record: so that a start can tell a write that
+    /// a power cut has torn, of which nobody was told, from what was synced and has rotted.
     synced_to_note: Option<u64>,
     pub(super) sleep: Sleep,
     pub(super) phase: Phase,
@@ -147,7 +148,8 @@ impl State {
         self.is_pending() && !self.full.iter().any(|chunk| chunk.is_large)
     }
 
-    /// Makes room for a record, behind what is to be written down of the last sync: another chunk if this one is large enough, another file if the current one is full.
+    /// Makes room for a record: another chunk if this one is large enough, another file if the current one is full. What
+    /// is to be written down of the last sync comes first.
     fn prepare(&mut self, segment_bytes: u64) {
         if self.chunk.bytes.len() >= CHUNK_BYTES {
             let bytes =
@@ -323,13 +325,11 @@ impl Shared {
         self.reached[level.index()].load(Acquire)
     }
 
-    /// So much is durable: says so, in the journal too if asked, and calls those who waited for it.
-    pub(super) fn set_synced(&self, reached: Reached, is_to_be_noted: bool) {
+    /// So much is durable: says so and calls those who waited for it.
+    pub(super) fn set_synced(&self, reached: Reached) {
         self.set(Level::Synced, reached.all);
         self.set(Level::SyncedButLarge, reached.but_large);
-        if is_to_be_noted {
-            self.state.lock().synced_to_note = Some(reached.but_large);
-        }
+        self.state.lock().synced_to_note = Some(reached.but_large);
         self.tell(&[Level::SyncedButLarge, Level::Synced]);
     }
 

@@ -104,8 +104,7 @@ impl Replay {
         }
         at = at.max(usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX)).min(bytes.len());
         let mut torn = None;
-        let scan = Scan::new(&bytes, start, at);
-        for piece in if is_last { scan.of_last_file() } else { scan } {
+        for piece in Scan::new(&bytes, start, at).of_last_file(is_last) {
             at = piece.end;
             match piece.what {
                 What::Record(entries) => {

@@ -14,6 +14,8 @@ const GIVE_WAY: Duration = Duration::from_millis(2);
 pub(super) struct GiveWay {
     /// How often the outbox had been emptied when the publisher was last read.
     rounds: u64,
+    /// The outbox will wake the publisher when it is emptied next.
+    is_listed: bool,
     /// When it gives up to give way.
     until: Instant,
     /// It did.
@@ -34,7 +36,12 @@ pub(super) enum Turn {
 impl GiveWay {
     /// To an outbox that is full now and was emptied so often before.
     pub(super) fn new(rounds: u64, now: Instant) -> Self {
-        Self { rounds, until: now + GIVE_WAY, is_in_vain: false }
+        Self { rounds, is_listed: false, until: now + GIVE_WAY, is_in_vain: false }
+    }
+
+    /// Whether the outbox is to be told, with the next question, whom to wake: once for each time that it is emptied.
+    pub(super) fn is_to_be_listed(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_listed, true)
     }
 
     /// Decides. The outbox, if it is behind, was emptied so often.
@@ -64,10 +71,12 @@ mod tests {
     fn a_publisher_is_read_once_for_each_time_that_the_outbox_it_filled_was_emptied() {
         let now = crate::time::now();
         let mut give_way = GiveWay::new(7, now);
+        assert!(give_way.is_to_be_listed() && !give_way.is_to_be_listed());
         assert_eq!(give_way.turn(Some(7), now), Turn::Wait(now + 2 * MS));
         assert_eq!(give_way.turn(Some(7), now + MS), Turn::Wait(now + 2 * MS));
         // It was emptied and is full again, with what had gathered in the queue.
         assert_eq!(give_way.turn(Some(8), now + MS), Turn::Read);
+        assert!(give_way.is_to_be_listed(), "who was listed was woken");
         assert_eq!(give_way.turn(Some(8), now + MS), Turn::Wait(now + 3 * MS));
         assert_eq!(give_way.turn(None, now + MS), Turn::Over);
     }

@@ -244,8 +244,7 @@ impl FileCheck<'_> {
         if !segment::has_header(bytes, self.start) {
             self.damage(0, "damaged header");
         }
-        let scan = Scan::new(bytes, self.start, at);
-        for piece in if self.is_last { scan.of_last_file() } else { scan } {
+        for piece in Scan::new(bytes, self.start, at).of_last_file(self.is_last) {
             let (at, count) = (piece.at, piece.end - piece.at);
             match piece.what {
                 What::Record(entries) => {

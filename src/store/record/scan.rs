@@ -54,15 +54,15 @@ impl<'a> Scan<'a> {
         Self { bytes, start, at: at.min(bytes.len()), announced: None, is_last: false }
     }
 
-    /// It is the file that was being written when the broker ended.
+    /// Whether it is the file that was being written when the broker ended.
     ///
-    /// There a power cut may have torn a write: of its sectors the disk took some, where zeros had been prepared, and not
+    /// In that a power cut may have torn a write: of its sectors the disk took some, where zeros had been prepared, and not
     /// one before them. Then all behind the gap goes with it, or what depends on what is missing would count (a transaction
     /// that moves a message on, without the one that brought it). Unless a record behind says that the gap had been synced:
     /// then it is damage, and what is behind it was confirmed.
     #[must_use]
-    pub fn of_last_file(self) -> Self {
-        Self { is_last: true, ..self }
+    pub fn of_last_file(self, is_last: bool) -> Self {
+        Self { is_last, ..self }
     }
 
     /// Its header is written last: without one the record was on its way. With a wrong one it is damaged.

@@ -4,7 +4,9 @@ use super::super::catalog::Contents;
 use super::super::files::Disk;
 use super::super::metadata::MemoryMetadata;
 use super::super::replay::{Place, Replay};
-use super::super::{Drive, Environment, Report, Step, Store, open as open_store, open_with, record, segment};
+use super::super::{
+    Drive, Environment, Options, Report, Step, Store, open as open_store, open_with, record, segment,
+};
 use super::disk::SimDisk;
 use super::support::{Held, Model, held, held_by, message, open, options};
 use crate::durability::Level;
@@ -17,6 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 type State = HashMap<QueueId, Held>;
+
+/// A store in which nothing is written before it is closed: so nothing stands between the records but what is appended.
+fn open_by_hand(dir: &Path) -> (Store, Arc<Model>) {
+    let (store, recovered) = open_with(options(dir), Environment::real(), Drive::Manual).unwrap();
+    let model = Model::new(&store, &recovered);
+    (store, model)
+}
 
 /// Does work of every kind and returns the state after each record, with the record's end.
 fn history(store: &Store, model: &Model) -> Vec<(Position, State)> {
@@ -65,9 +74,9 @@ fn replay(bytes: &[u8], is_last: bool) -> (State, Report, SimDisk) {
 #[test]
 fn a_journal_cut_at_any_byte_comes_back_to_its_last_whole_record() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open(dir.path());
+    let (store, model) = open_by_hand(dir.path());
     let history = history(&store, &model);
-    drop(store);
+    store.close().unwrap();
     let journal = segment::path(&dir.path().join("journal"), 0);
     let bytes = fs::read(&journal).unwrap();
     assert_eq!(history.last().unwrap().0, Position(bytes.len() as u64));
@@ -83,9 +92,9 @@ fn a_journal_cut_at_any_byte_comes_back_to_its_last_whole_record() {
 #[test]
 fn a_changed_byte_anywhere_is_noticed_and_costs_its_record_only() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open(dir.path());
+    let (store, model) = open_by_hand(dir.path());
     let history = history(&store, &model);
-    drop(store);
+    store.close().unwrap();
     let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
     let last_start = history[history.len() - 2].0.0 as usize;
     for index in 0..bytes.len() {
@@ -116,7 +125,7 @@ fn records(store: &Store, model: &Model, count: u8) -> Vec<std::ops::Range<usize
 #[test]
 fn a_changed_byte_in_the_middle_costs_its_record_and_a_copy_of_the_bad_bytes_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open(dir.path());
+    let (store, model) = open_by_hand(dir.path());
     let ranges = records(&store, &model, 9);
     let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
     let bad = ranges[5].clone();
@@ -139,7 +148,7 @@ fn a_changed_byte_in_the_middle_costs_its_record_and_a_copy_of_the_bad_bytes_is_
 #[test]
 fn a_damaged_or_torn_transaction_gives_up_none_of_its_parts() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, model, _) = open(dir.path());
+    let (store, model) = open_by_hand(dir.path());
     model.declare(&store, 1);
     let start = model.publish(&store, &[1], b"before").0 as usize;
     let (one, two) = (message(b"one"), message(b"two"));
@@ -149,7 +158,7 @@ fn a_damaged_or_torn_transaction_gives_up_none_of_its_parts() {
     let end = store.append_transaction(&publishes, &[(QueueId(1), &settled)]).1.0 as usize;
     model.with(1, |queue| queue.next = 3);
     model.publish(&store, &[1], b"behind");
-    drop(store);
+    store.close().unwrap();
     let bytes = fs::read(segment::path(&dir.path().join("journal"), 0)).unwrap();
     let bodies = |state: &State| -> Vec<String> {
         let bodies = state[&QueueId(1)].values().map(|(_, body)| String::from_utf8_lossy(body).into_owned());
@@ -163,6 +172,36 @@ fn a_damaged_or_torn_transaction_gives_up_none_of_its_parts() {
         assert_eq!(bodies(&replay(&bytes[..index], true).0), ["before"], "cut at {index}");
         assert_eq!(bodies(&replay(&bytes[..index], false).0), ["before"], "cut at {index}");
     }
+}
+
+#[test]
+fn a_flipped_bit_in_a_body_of_zeros_costs_that_message_alone() {
+    let disk = SimDisk::default();
+    let options = Options { segment_bytes: 1 << 20, ..options(Path::new("/data")) };
+    let open = || open_with(options.clone(), disk.environment(), Drive::Manual).unwrap();
+    let (store, recovered) = open();
+    let model = Model::new(&store, &recovered);
+    model.declare(&store, 1);
+    // Groups that are too large to go over zeros written ahead.
+    for _ in 0..3 {
+        (0..10).for_each(|_| _ = model.publish(&store, &[1], &[0; 2000]));
+        // It is synced at once, and what stands before it.
+        let end = model.declare(&store, 2);
+        while store.step_committer(time::now()) == Step::Worked {}
+        assert_eq!(store.synced(), end);
+    }
+    store.close().unwrap();
+    let mut expected = model.held();
+    let path = segment::path(Path::new("/data/journal"), 0);
+    let mut bytes = disk.durable(&path);
+    let (position, _) = expected[&QueueId(1)][&Sequence(4)];
+    bytes[position.0 as usize + 1000] ^= 1;
+    disk.put(&path, &bytes);
+    disk.lose_metadata();
+    let (store, recovered) = open();
+    expected.get_mut(&QueueId(1)).unwrap().remove(&Sequence(4));
+    assert_eq!(held(&store, &recovered), expected);
+    assert_eq!((recovered.report.damages, recovered.report.bytes_cut), (1, 0));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn scanned(bytes: &[u8]) -> Vec<(usize, &'static str)> {
 
 /// The same where the file was being written.
 fn scanned_last(bytes: &[u8]) -> Vec<(usize, &'static str)> {
-    names(Scan::new(bytes, START, 0).of_last_file(), bytes)
+    names(Scan::new(bytes, START, 0).of_last_file(true), bytes)
 }
 
 fn names(scan: Scan<'_>, bytes: &[u8]) -> Vec<(usize, &'static str)> {
