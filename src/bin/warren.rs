@@ -76,12 +76,13 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
-    welcome(&server, &user, is_guest);
+    // Before it says that it is ready: who hears that may ask it to stop at once.
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         error!("signals cannot be handled");
         return ExitCode::from(EXIT_UNAVAILABLE);
     };
+    welcome(&server, &user, is_guest);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
