@@ -14,9 +14,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Warren(Node):
-    """With statistics, the HTTP API and Prometheus' port, as installed."""
+    """As installed."""
 
     name = "Warren"
+    settings = "no configuration but addresses and the data directory: durability sync, 96 MiB of messages in memory, HTTP API on"
 
     @staticmethod
     def is_there():
@@ -28,6 +29,7 @@ class RabbitMQ(Broker):
 
     name = "RabbitMQ"
     plugins = "rabbitmq_management,rabbitmq_prometheus"
+    settings = f"no configuration but addresses and directories; plugins {plugins.replace(',', ' and ')}, statistics as installed"
 
     @staticmethod
     def is_there():
@@ -77,6 +79,7 @@ class Redis(Broker):
     """Debian's package; `persistence` as its configuration has it: no, everysec or always."""
 
     name = "Redis"
+    settings = "`--save ''`, and `--appendonly no`, or `yes` with `--appendfsync everysec` or `always`; nothing else"
 
     def __init__(self, folder, persistence="no"):
         super().__init__(folder)

@@ -4,7 +4,10 @@ import pathlib
 import statistics
 
 import bars
-from harness import REPOSITORY
+import queue_benchmark
+from brokers import Redis, RabbitMQ, Warren
+from harness import REPOSITORY, words
+from scenarios import PERF_TESTS, SCENARIOS
 
 DOCUMENT = REPOSITORY / "docs/performance.md"
 IMAGES = REPOSITORY / "docs/images/compare"
@@ -73,6 +76,19 @@ class Table:
         rounds = "One round" if count == 1 else f"Median (least–most) of {count} alternating rounds"
         loads = "" if group in COUNTED else f" of {seconds:g} s a load"
         return f"{rounds}{loads}" + (f", counts × {scale:g}." if scale != 1 else ".")
+
+    def commands(self, group):
+        """What made the load, for people."""
+        runs = [run for run in self.runs if run["group"] == group]
+        seconds, scale = runs[0]["seconds"], runs[0]["scale"]
+        if group == "Queue benchmark":
+            size, count = next(iter(queue_benchmark.SIZES)), runs[0]["figures"]["count"]
+            loads = [load for is_persistent in (False, True) for load in queue_benchmark.loads(size, count, is_persistent)]
+            return [f"warrenctl perf throughput {' '.join(words(load))}" for load in loads] + [
+                f"(Redis: LPUSH and RPOP in groups of {queue_benchmark.CHUNK}, {queue_benchmark.WINDOW} on their way; the other sizes likewise)"]
+        if group == "PerfTest":
+            return [f"java -cp … com.rabbitmq.perf.PerfTest {' '.join(options)}" for options in PERF_TESTS.values()]
+        return [scenario.command(seconds, scale) for scenario in SCENARIOS if scenario.group == group]
 
     def values(self, group, name, broker, figure):
         found = [run["figures"].get(figure) for run in self.runs
@@ -189,6 +205,8 @@ def page(results):
     lines = [
         f"{about['machine']}. {about['date']}. {versions}.",
         "",
+        "Settings: " + "; ".join(f"{broker.name}: {broker.settings}" for broker in (Warren, RabbitMQ, Redis)) + ".",
+        "",
         "Where two brokers stand side by side, the last column says how many times better Warren is.",
         "",
         "### Targets",
@@ -205,6 +223,8 @@ def page(results):
             lines += [f"![{size}: seconds until so many messages](images/compare/queue-{slug(size)}.svg)" for size in table.names(group)]
             lines.append("")
         lines += table_of(table, group)
+        if commands := table.commands(group):
+            lines += ["", "<details><summary>The loads</summary>", "", *(f"    {command}" for command in commands), "", "</details>"]
     return "\n".join(lines)
 
 

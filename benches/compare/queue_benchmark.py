@@ -18,13 +18,19 @@ SOCKET_SECONDS_MAX = 120
 
 def amqp(node, size, count, is_persistent):
     """Seconds at each tenth, in and out."""
-    options = {"queue": f"bench.{size}", "messages": count, "size": size, "mark_every": count // 10}
+    enqueue, dequeue = loads(size, count, is_persistent)
+    enqueued, dequeued = Load(node, **enqueue).result(), Load(node, **dequeue).result()
+    return tenths(enqueued["published_marks"], count), tenths(dequeued["received_marks"], count)
+
+
+def loads(size, count, is_persistent):
+    """The generator's options, in and out."""
+    options = {"size": size, "messages": count, "queue": f"bench.{size}", "mark_every": count // 10}
+    acks = {}
     if is_persistent:
         options["persistent"] = True
-    acks = {"ack_every": 100, "prefetch": WINDOW} if is_persistent else {}
-    enqueued = Load(node, consumers=0, confirm=WINDOW, **options).result()
-    dequeued = Load(node, producers=0, **options, **acks).result()
-    return tenths(enqueued["published_marks"], count), tenths(dequeued["received_marks"], count)
+        acks = {"ack_every": 100, "prefetch": WINDOW}
+    return {"consumers": 0, "confirm": WINDOW} | options, {"producers": 0} | options | acks
 
 
 def tenths(marks, count):

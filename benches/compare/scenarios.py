@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from harness import words
+
 SIZES = {16: "16 B", 128: "128 B", 512: "512 B", 1024: "1 KiB", 10_240: "10 KiB", 1 << 20: "1 MiB"}
 # At most so many bytes of bodies are on their way, so that the disk or the memory of a slow consumer is not what is measured.
 BACKLOG_BYTES = 200 << 20
@@ -19,8 +21,21 @@ class Scenario:
     action: str = "throughput"
     # Bounded by a count instead of time, if the options say so; multiplied by the scale asked for.
     counted: str = ""
-    # Filled before it, not measured.
-    before: dict | None = None
+
+    def options_for(self, seconds, scale):
+        """As the generator gets them."""
+        options = dict(self.options)
+        for key in self.counted.split():
+            options[key] = max(10, round(options[key] * scale))
+        if not self.counted:
+            options["seconds"] = seconds
+        if "extra_bindings" in options:
+            options["extra_bindings"] = max(1, round(options["extra_bindings"] * scale))
+        return options
+
+    def command(self, seconds, scale):
+        """For people."""
+        return " ".join(["warrenctl perf", self.action, *words(self.options_for(seconds, scale))])
 
 
 def backlog(size, queues=1):
@@ -107,6 +122,12 @@ def idle():
     yield Scenario("Idle", "connections, channels, durable queues", options, action="idle",
                    counted="connections channels queues")
 
+
+PERF_TESTS = {
+    "16 B, transient, 1:1": ["-s", "16", "-a", "-ad", "false"],
+    "1 KiB, persistent, confirms 200, acks 50, 1:1":
+        ["-s", "1024", "-f", "persistent", "-c", "200", "-q", "500", "-A", "50", "-ad", "false"],
+}
 
 SCENARIOS = [scenario for group in (throughput, shapes, ways, exchanges, backlogs, latencies, churn, idle)
              for scenario in group()]
