@@ -265,6 +265,7 @@ fn entry(settled: &Settled, body_bytes: usize) -> IndexEntry {
         body_bytes: body_bytes as u32,
         record_bytes: settled.record_bytes,
         returns: 0,
+        failures: 0,
         priority: 0,
         is_delivered: false,
         is_durable: true,

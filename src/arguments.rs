@@ -6,6 +6,8 @@
 
 pub use amq_protocol::types::{AMQPValue as Value, FieldTable as Table, LongString, ShortString};
 
+use amq_protocol::frame::WriteContext;
+use amq_protocol::types::generation::gen_field_table;
 use amq_protocol::types::parsing::parse_field_table;
 
 /// How deep tables and arrays may nest. RabbitMQ has no bound; a client that nests deeper is broken or hostile.
@@ -47,6 +49,13 @@ pub fn parse_table(bytes: &[u8]) -> Result<Table, TableError> {
         Ok((_, table)) => Ok(table),
         Err(_) => Err(TableError::Truncated),
     }
+}
+
+/// A table as its bytes, with their four bytes of length.
+pub fn write_table(table: &Table) -> Vec<u8> {
+    let written = gen_field_table(table)(WriteContext::from(Vec::new()));
+    // A buffer in memory takes everything.
+    written.map_or_else(|_| vec![0; 4], |context| context.into_inner().0)
 }
 
 /// The bytes behind a four-byte length at the start of `bytes`.

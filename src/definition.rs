@@ -8,6 +8,9 @@ use crate::arguments::Table;
 use crate::name::{BindingKey, ExchangeName, QueueId, QueueName, UserName, VhostName};
 use serde::{Deserialize, Serialize};
 
+/// What a policy sets, by its keys: `message-ttl`, `dead-letter-exchange`, …
+pub type PolicyKeys = std::collections::BTreeMap<String, serde_json::Value>;
+
 /// A virtual host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vhost {
@@ -75,6 +78,13 @@ pub struct Queue {
     /// As declared.
     #[serde(default)]
     pub arguments: Table,
+}
+
+impl Queue {
+    /// The priority of a message that says none.
+    pub fn default_priority(&self) -> u8 {
+        if self.kind == "quorum" { 4 } else { 0 }
+    }
 }
 
 /// Where a binding leads.

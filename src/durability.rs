@@ -40,6 +40,24 @@ impl Durability {
         }
     }
 
+    /// As a number, to be read without a lock.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Sync => 0,
+            Self::Os => 1,
+            Self::Interval(ms) => 2 + u64::from(ms),
+        }
+    }
+
+    /// What [`Durability::number`] made a number of.
+    pub fn of_number(number: u64) -> Self {
+        match number {
+            0 => Self::Sync,
+            1 => Self::Os,
+            ms => Self::Interval(u32::try_from(ms - 2).unwrap_or(u32::MAX)),
+        }
+    }
+
     /// When a record that ends there is safe; a large one waits for those before it, too.
     pub fn safe_at(self, end: Position, is_large: bool) -> SafeAt {
         let level = match (self, is_large) {

@@ -40,6 +40,15 @@ pub enum Event {
         /// The consumer.
         consumer: ConsumerId,
     },
+    /// A consumer has had a message for longer than it may.
+    ConsumerTimedOut {
+        /// The consumer's channel.
+        channel: ChannelId,
+        /// The consumer.
+        consumer: ConsumerId,
+        /// How long it may, in milliseconds.
+        timeout_ms: u64,
+    },
     /// The journal has come so far.
     Reached(Point),
     /// An alarm went on: publishers are blocked, for this reason.

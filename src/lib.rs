@@ -2,7 +2,7 @@
 //!
 //! The map, from the inside out; a line may use the lines above it, never the reverse (`tests/architecture.rs`):
 //!
-//! - values: [`time`] [`name`] [`arguments`] [`message`] [`durability`] [`definition`] [`config`]
+//! - values: [`time`] [`name`] [`arguments`] [`message`] [`dead_letter`] [`durability`] [`definition`] [`config`]
 //! - decisions, pure: [`exchange`] [`queue::state`] [`event`], and [`amqp`] but for its driver
 //! - state that lasts or is shared: [`store`] [`outbox`] [`auth`]
 //! - queues: [`queue`]
@@ -16,6 +16,7 @@ pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod ctl;
+pub mod dead_letter;
 pub mod definition;
 pub mod durability;
 pub mod event;

@@ -51,6 +51,7 @@ pub struct Properties<'a> {
 #[allow(missing_docs)]
 pub mod flag {
     pub const HEADERS: u16 = 1 << 13;
+    pub const PRIORITY: u16 = 1 << 11;
     pub const REPLY_TO: u16 = 1 << 9;
     pub const EXPIRATION: u16 = 1 << 8;
     pub const USER_ID: u16 = 1 << 4;
@@ -202,8 +203,10 @@ pub struct Message {
     pub exchange: ExchangeName,
     /// Whether it is to survive a restart (in a durable queue): delivery mode 2.
     pub is_persistent: bool,
-    /// The priority property; 0 when absent.
-    pub priority: u8,
+    /// The priority property.
+    pub priority: Option<u8>,
+    /// What its headers say of its deaths is the broker's own word; what a publisher writes there means nothing.
+    pub is_dead_letter: bool,
     /// When it was published; its time to live counts from then, also after a restart.
     pub received_at: Millis,
     routing_key_bytes: u8,
@@ -233,7 +236,8 @@ impl Message {
         Self {
             exchange,
             is_persistent: parsed.is_persistent(),
-            priority: parsed.priority.unwrap_or(0),
+            priority: parsed.priority,
+            is_dead_letter: false,
             received_at: Millis::default(),
             routing_key_bytes: routing_key.len() as u8,
             properties_bytes: properties.len() as u32,
@@ -247,11 +251,33 @@ impl Message {
         Self { received_at, ..self }
     }
 
+    /// The same message, whose headers the broker wrote.
+    #[must_use]
+    pub fn as_dead_letter(self) -> Self {
+        Self { is_dead_letter: true, ..self }
+    }
+
     /// The same message with another property list, which [`Properties::parse`] accepts.
     pub fn with_properties(&self, properties: &[u8]) -> Self {
         let parsed = Properties::parse(properties).unwrap_or_default();
-        Self::new(self.exchange.clone(), self.routing_key(), properties, &parsed, &[self.body()])
-            .at(self.received_at)
+        let is_dead_letter = self.is_dead_letter;
+        let message =
+            Self::new(self.exchange.clone(), self.routing_key(), properties, &parsed, &[self.body()]);
+        Self { is_dead_letter, ..message.at(self.received_at) }
+    }
+
+    /// The same message with these headers, too, instead of any of the same names.
+    pub fn with_headers(&self, added: impl IntoIterator<Item = (&'static str, arguments::Value)>) -> Self {
+        let properties = self.properties();
+        // What is no table was refused when the message came in.
+        let mut headers = properties.parse_headers().unwrap_or_default();
+        for (name, value) in added {
+            headers.insert(name.into(), value);
+        }
+        let headers = arguments::write_table(&headers);
+        let mut raw = Vec::new();
+        Properties { headers: Some(&headers), ..properties }.write(&mut raw);
+        self.with_properties(&raw)
     }
 
     /// The key it was published with.

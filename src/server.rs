@@ -147,8 +147,8 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
-        let deadlines = Arc::clone(&broker.deadlines);
-        tasks.spawn(async move { deadlines.run().await });
+        let deadlines = Arc::clone(&broker);
+        tasks.spawn(async move { deadlines.mind_deadlines().await });
         let mut listening = Vec::new();
         for (protocol, listener) in &bound {
             let address = listener.local_addr().map_err(|source| StartError::Listen {
@@ -196,8 +196,12 @@ impl Server {
             warn!(connections = self.broker.connections.len(), "clients did not answer our close");
         }
         self.tasks.shutdown().await;
-        let store = self.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let (broker, store) = (self.broker, self.store);
+        let close = move || {
+            broker.stop_moving();
+            store.close()
+        };
+        let closed = tokio::task::spawn_blocking(close).await;
         info!("stopped");
         closed.unwrap_or(Ok(()))
     }

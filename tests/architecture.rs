@@ -20,7 +20,10 @@ struct Layer {
 /// The layers in reading order. A module belongs to its longest entry: `queue::state` is not `queue`.
 const LAYERS: &[Layer] = &[
     Layer { pure: false, modules: &["time"] },
-    Layer { pure: true, modules: &["name", "arguments", "message", "definition", "durability"] },
+    Layer {
+        pure: true,
+        modules: &["name", "arguments", "message", "dead_letter", "definition", "durability"],
+    },
     Layer { pure: false, modules: &["config"] },
     Layer { pure: true, modules: &["store::ranges", "store::record", "store::index"] },
     Layer { pure: true, modules: &["exchange", "queue::state", "event", "broker::policy"] },

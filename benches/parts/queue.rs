@@ -52,6 +52,7 @@ fn enqueue(state: &mut State, message: &Arc<Message>, effects: &mut Vec<Effect>)
         body_bytes: 16,
         record_bytes: 0,
         returns: 0,
+        failures: 0,
         priority: 0,
         is_delivered: false,
         is_durable: false,

@@ -396,6 +396,16 @@ impl Channel {
         }
     }
 
+    /// Whether it is one of the channel's.
+    pub(super) fn has_consumer(&self, consumer: ConsumerId) -> bool {
+        self.consumers.iter().any(|other| other.id == consumer)
+    }
+
+    /// Takes what a consumer has unacked, the oldest first.
+    pub(super) fn take_of(&mut self, consumer: ConsumerId) -> Vec<Delivered> {
+        self.unacked.take_of(consumer)
+    }
+
     /// The journal has come so far.
     pub(super) fn reached(&mut self, point: Point) {
         if let Mode::Confirm(confirms) = &mut self.mode {

@@ -11,6 +11,7 @@
 mod control;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use super::channel::{Awaiting, Channel, ChannelFigures, Step};
 use super::confirms::Awaited;
@@ -469,6 +470,8 @@ impl Connection {
                     channel.consumer_cancelled(consumer, notify, &mut self.output);
                 }
             }
+            // The driver asks for what it leaves behind.
+            Event::ConsumerTimedOut { .. } => {}
             Event::Reached(point) => {
                 for id in &self.confirming {
                     if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {

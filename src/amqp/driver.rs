@@ -12,12 +12,14 @@ use super::confirms::Awaited;
 use super::connection::Connection;
 use super::handshake::Limits;
 use super::heartbeat::{Due, Heartbeat};
+use super::request::Release;
 use crate::auth::User;
 use crate::broker::connections::{Channel, Opened, Traffic};
 use crate::broker::{self, Broker, Session};
 use crate::event::Event;
 use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
+use crate::queue::state::Return;
 use crate::time::{self, Duration, Instant};
 use give_way::{GiveWay, Turn};
 use socket::{Socket, Wants};
@@ -91,6 +93,8 @@ struct Driver<S> {
     consumers: Vec<ConsumerId>,
     /// Reply addresses, by channel.
     reply_addresses: Vec<(crate::name::ChannelId, String)>,
+    /// What consumers had that took too long.
+    timed_out: Vec<Release>,
     /// The outbox was full: its consumers wait for room.
     has_starved: bool,
     /// The outbox of a consumer to which it gives way.
@@ -130,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             heartbeat: None,
             consumers: Vec::new(),
             reply_addresses: Vec::new(),
+            timed_out: Vec::new(),
             has_starved: false,
             ahead_of: None,
             has_shared_limits: false,
@@ -271,6 +276,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             self.events = events;
             self.requeue(orphans);
+            for release in std::mem::take(&mut self.timed_out) {
+                self.release(&release);
+            }
         }
         if self.has_starved && self.machine.output().len() < OUTPUT_BYTES_MAX / 2 {
             self.has_starved = false;
@@ -290,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn requeue(&mut self, orphans: execute::ByQueue) {
         for (queue, sequences) in orphans {
-            self.broker.requeue(queue, &sequences, &mut self.wakes);
+            self.broker.requeue(queue, &sequences, Return::Plain, &mut self.wakes);
         }
     }
 
@@ -311,6 +319,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn handle_event(&mut self, event: Event, orphans: &mut execute::ByQueue) {
+        if let Event::ConsumerTimedOut { channel, consumer, timeout_ms } = event {
+            if let Some(release) = self.machine.consumer_timed_out(channel, consumer, timeout_ms) {
+                self.timed_out.push(release);
+            }
+            return;
+        }
         if let Event::ConsumerCancelled { consumer, .. } = event {
             self.unsubscribe(consumer);
             self.resume_shared();

@@ -19,6 +19,8 @@ impl From<Error> for Exception {
             | Error::UnknownExchangeType(_)
             | Error::InvalidArgument { .. }
             | Error::InvalidType { .. }
+            | Error::ArgumentOfQueueType { .. }
+            | Error::PartialTransaction
             | Error::InUse(_)
             | Error::NotEmpty(_)
             | Error::UserId { .. }

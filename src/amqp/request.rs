@@ -9,7 +9,7 @@ use super::unacked::Delivered;
 use crate::durability::SafeAt;
 use crate::message::Message;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence, VhostName};
-use crate::queue::state::ChannelCredit;
+use crate::queue::state::{ChannelCredit, Return};
 use std::sync::Arc;
 
 /// A publish, complete.
@@ -33,7 +33,7 @@ pub enum Disposition {
     /// Refused and not wanted back.
     Discard,
     /// Back to its place in the queue.
-    Requeue,
+    Requeue(Return),
 }
 
 /// Deliveries that share a disposition, the oldest first.

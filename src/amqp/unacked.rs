@@ -94,6 +94,17 @@ impl Unacked {
         std::mem::take(&mut self.slots).into_iter().filter_map(|(_, delivered)| delivered).collect()
     }
 
+    /// Takes everything that a consumer got, the oldest first.
+    pub fn take_of(&mut self, consumer: ConsumerId) -> Vec<Delivered> {
+        let of = |(_, delivered): &mut (DeliveryTag, Option<Delivered>)| {
+            delivered.take_if(|delivered| delivered.consumer == Some(consumer))
+        };
+        let taken: Vec<Delivered> = self.slots.iter_mut().filter_map(of).collect();
+        self.count -= taken.len();
+        self.slots.retain(|(_, delivered)| delivered.is_some());
+        taken
+    }
+
     /// Puts taken deliveries back to their places: a transaction was rolled back.
     pub fn restore(&mut self, deliveries: Vec<Delivered>) {
         if deliveries.is_empty() {

@@ -1,18 +1,17 @@
 //! Consuming: subscribing, getting, settling; and the registry that finds a consumer's queue.
 
-use super::Broker;
 use super::declare::check_owner;
 use super::error::{Error, Resource};
 use super::replies::random_text;
 use super::session::Session;
+use super::{Broker, Committed};
 use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
-use crate::durability::SafeAt;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::arguments::no_integer;
 use crate::queue::classic::{Get, Taken};
-use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey};
+use crate::queue::state::{ChannelCredit, Consumer, ConsumerKey, Return};
 use crate::queue::{Queue, Subscription};
 use std::sync::Arc;
 
@@ -38,12 +37,14 @@ pub struct Subscribe {
     pub arguments: Table,
 }
 
-/// A transaction's settled messages: those gone for good, and those that return to their queues.
+/// A transaction's settled messages: those gone for good, those that leave as dead letters, and those that return to
+/// their queues.
 #[derive(Debug, Default)]
 #[allow(missing_docs)]
 pub struct TransactionSettles {
     pub gone: Vec<(QueueId, Vec<Sequence>)>,
-    pub requeued: Vec<(QueueId, Vec<Sequence>)>,
+    pub discarded: Vec<(QueueId, Vec<Sequence>)>,
+    pub requeued: Vec<(QueueId, Vec<Sequence>, Return)>,
 }
 
 impl Broker {
@@ -148,28 +149,46 @@ impl Broker {
         }
     }
 
-    /// Returns messages to their places in a queue.
-    pub fn requeue(&self, queue: QueueId, sequences: &[Sequence], wakes: &mut Wakes) {
+    /// Messages leave their queue, which sends them to its dead-letter exchange if it has one.
+    pub fn discard(&self, queue: QueueId, sequences: &[Sequence], wakes: &mut Wakes) {
         if let Some(queue) = self.queue(queue) {
-            queue.requeue(sequences, wakes);
+            queue.discard(sequences, wakes);
         }
     }
 
-    /// Commits a transaction. Returns the index of each message that reached no queue, and when the record is safe, if
-    /// there is one: the commit is told only then.
+    /// Returns messages to their places in a queue.
+    pub fn requeue(&self, queue: QueueId, sequences: &[Sequence], how: Return, wakes: &mut Wakes) {
+        match how {
+            Return::Plain => self.requeue_all(queue, sequences, &[], wakes),
+            Return::Failed => self.requeue_all(queue, &[], sequences, wakes),
+        }
+    }
+
+    /// Returns messages to their places in a queue, together, so that their order holds: those that were given back, and
+    /// those with which their consumers failed.
+    pub fn requeue_all(&self, queue: QueueId, plain: &[Sequence], failed: &[Sequence], wakes: &mut Wakes) {
+        if let Some(queue) = self.queue(queue) {
+            queue.requeue(plain, failed, wakes);
+        }
+    }
+
+    /// Commits a transaction.
     pub fn commit(
         &self,
         session: &mut Session,
         publishes: &[Arc<crate::message::Message>],
         settles: &TransactionSettles,
         wakes: &mut Wakes,
-    ) -> (Vec<usize>, Option<SafeAt>) {
+    ) -> Committed {
         let find =
             |(queue, sequences): &(QueueId, Vec<Sequence>)| Some((self.queue(*queue)?, sequences.clone()));
         let gone: Vec<_> = settles.gone.iter().filter_map(find).collect();
         let committed = self.commit_publishes(session, publishes, &gone, wakes);
-        for (queue, sequences) in &settles.requeued {
-            self.requeue(*queue, sequences, wakes);
+        for (queue, sequences) in &settles.discarded {
+            self.discard(*queue, sequences, wakes);
+        }
+        for (queue, sequences, how) in &settles.requeued {
+            self.requeue(*queue, sequences, *how, wakes);
         }
         committed
     }

@@ -13,7 +13,7 @@ use crate::definition::{self, Binding, Destination};
 use crate::exchange;
 use crate::name::{ConsumerId, ExchangeName, QueueName};
 use crate::outbox::Wakes;
-use crate::queue::arguments::Fault;
+use crate::queue::arguments::{Fault, Kind};
 use crate::queue::{self, NewQueue, Queue};
 use crate::store::RecoveredQueue;
 use std::sync::Arc;
@@ -180,6 +180,7 @@ impl Broker {
                 return Err(Error::Locked(resource));
             }
             check_queue(&resource, &current.definition, &definition)?;
+            current.touch();
             return Ok(Durable::at_once(declared(current, false)));
         }
         if !is_server_named && name.as_str().starts_with("amq.") {
@@ -192,8 +193,8 @@ impl Broker {
         }
         let owner = if definition.exclusive { session.connection } else { None };
         let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
-        let services = Arc::clone(&self.services);
-        let queue = Queue::new(NewQueue { vhost, name, definition, owner, services }, recovered);
+        let (policy, services) = (definition::PolicyKeys::default(), Arc::clone(&self.services));
+        let queue = Queue::new(NewQueue { vhost, name, definition, owner, policy, services }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];
         let at = change::make(&session.vhost, &mut topology, &self.store, steps);
@@ -212,26 +213,27 @@ impl Broker {
         declare: DeclareQueue,
     ) -> Result<definition::Queue, Error> {
         let DeclareQueue { durable, exclusive, auto_delete, arguments, .. } = declare;
-        queue::arguments::check(&arguments).map_err(|(argument, fault)| {
-            let resource = resource.clone();
-            match fault {
-                Fault::Value(reason) => Error::InvalidArgument { argument, resource, reason },
-                Fault::Type(kind) => Error::InvalidType { argument, resource, kind },
-            }
-        })?;
         let kind = match arguments::get(&arguments, "x-queue-type") {
-            None => queue::classic::NAME,
+            None => Kind::Classic,
             Some(value) => {
                 let asked = arguments::as_text(value).unwrap_or_default();
-                queue::TYPES.iter().find(|name| **name == asked).copied().ok_or_else(|| {
+                Kind::of_name(asked).ok_or_else(|| {
                     let reason = format!("\"unsupported queue type '{}'\"", arguments::plain(value));
                     Error::InvalidArgument { argument: "x-queue-type", resource: resource.clone(), reason }
                 })?
             }
         };
+        queue::arguments::check(kind, &arguments).map_err(|(argument, fault)| {
+            let resource = resource.clone();
+            match fault {
+                Fault::Value(reason) => Error::InvalidArgument { argument, resource, reason },
+                Fault::Type(kind) => Error::InvalidType { argument, resource, kind },
+                Fault::QueueType(module) => Error::ArgumentOfQueueType { argument, resource, module },
+            }
+        })?;
         // Over HTTP there is no connection that could own it.
         let exclusive = exclusive && session.connection.is_some();
-        let (id, kind) = (self.next_queue_id(), kind.to_owned());
+        let (id, kind) = (self.next_queue_id(), kind.name().to_owned());
         // RabbitMQ: an exclusive queue goes with its connection, so it is never durable.
         let durable = durable && !exclusive;
         Ok(definition::Queue { id, kind, durable, auto_delete, exclusive, arguments })
@@ -482,7 +484,7 @@ fn check_argument(
 }
 
 fn is_classic(value: &Value) -> bool {
-    arguments::as_text(value) == Some(queue::classic::NAME)
+    arguments::as_text(value) == Some(Kind::Classic.name())
 }
 
 fn check_exchange(

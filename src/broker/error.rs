@@ -56,6 +56,10 @@ pub enum Error {
     InvalidArgument { argument: &'static str, resource: Resource, reason: String },
     #[error("invalid type '{kind}' for arg '{argument}' in {resource}")]
     InvalidType { argument: &'static str, resource: Resource, kind: &'static str },
+    #[error("invalid arg '{argument}' for {resource} of queue type {module}")]
+    ArgumentOfQueueType { argument: &'static str, resource: Resource, module: &'static str },
+    #[error("partial tx completion")]
+    PartialTransaction,
     #[error("{0} in use")]
     InUse(Resource),
     #[error("{0} not empty")]

@@ -9,7 +9,9 @@ pub mod alarms;
 mod change;
 pub mod connections;
 pub mod consume;
+mod dead_letters;
 pub mod declare;
+mod enqueue;
 pub mod error;
 pub mod publish;
 mod replies;
@@ -18,7 +20,7 @@ mod start;
 pub mod topology;
 
 pub use error::{Error, Resource};
-pub use publish::Outcome;
+pub use publish::{Committed, Outcome};
 pub use session::Session;
 pub use start::{Defaults, StartError};
 pub use topology::Vhost;
@@ -27,13 +29,16 @@ use crate::auth;
 use crate::auth::users::Users;
 use crate::durability::Level;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
+use crate::outbox::Wakes;
+use crate::queue::classic::Figures;
 use crate::queue::{AllQueues, Deadlines, Queue, Services};
 use crate::store::index::{IndexEntry, QueueImage, Relocated};
 use crate::store::{Queues, Record, Store};
-use crate::time::Millis;
+use crate::time::{self, Millis};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tracing::info;
 
 /// A result that is to be told only when the journal is synced up to a position.
 #[derive(Clone, Debug)]
@@ -94,6 +99,8 @@ pub struct Broker {
     pub deadlines: Arc<Deadlines>,
     /// What all queues share.
     pub services: Arc<Services>,
+    /// Moves dead letters; none once it has stopped.
+    mover: parking_lot::Mutex<Option<std::thread::JoinHandle<()>>>,
     authenticator: auth::Chain,
     vhosts: DashMap<VhostName, Arc<Vhost>>,
     /// Serialises changes of vhosts, users and permissions.
@@ -135,6 +142,24 @@ impl Broker {
     /// An id for a new connection.
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_connection_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Wakes queues when their time comes, and deletes those that nobody uses, for ever.
+    pub async fn mind_deadlines(&self) {
+        loop {
+            let queue = self.deadlines.due().await;
+            let mut wakes = Wakes::default();
+            if queue.expire(&mut wakes) {
+                let now = time::unix_ms();
+                let is_over = |figures: &Figures| figures.lease_until.is_some_and(|until| until <= now);
+                let unused = |figures: &Figures| if is_over(figures) { Ok(()) } else { Err(()) };
+                if let Ok(deleted) = self.remove_queue(&queue, &mut wakes, unused)
+                    && deleted.value.is_some()
+                {
+                    info!(queue = %queue.name, vhost = %queue.vhost, "queue expired");
+                }
+            }
+        }
     }
 
     /// Waits until a result may be told.

@@ -1,21 +1,21 @@
 //! Publishing: what is checked, where a message goes, and when it is safe.
 
+use super::enqueue::{Places, Targets};
 use super::error::Error;
 use super::session::Session;
 use super::topology::ExchangeCounters;
 use super::{Broker, replies};
 use crate::auth::permissions::Access;
-use crate::durability::{Durability, SafeAt};
+use crate::durability::SafeAt;
 use crate::exchange::extra_keys::{ExtraKeys, extra_keys, without_bcc};
 use crate::exchange::{self};
 use crate::message::{Message, Properties, flag};
 use crate::name::{ExchangeName, QueueId, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
-use crate::store::Appended;
+use crate::queue::classic::Enqueued;
 use crate::store::record::Origin;
 use foldhash::HashMap;
-use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,6 +33,8 @@ pub enum Outcome {
     SafeAt(SafeAt),
     /// No queue was reached.
     Unroutable,
+    /// A queue it reached is full.
+    Rejected,
 }
 
 /// Where messages with one exchange and routing key go.
@@ -115,7 +117,11 @@ impl Broker {
                 self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
                 Outcome::Unroutable
             }
-            [queue] => queue.publish(&message, wakes).map_or(Outcome::Safe, Outcome::SafeAt),
+            [queue] => match queue.publish(&message, wakes) {
+                Enqueued::Safe => Outcome::Safe,
+                Enqueued::SafeAt(at) => Outcome::SafeAt(at),
+                Enqueued::Rejected => Outcome::Rejected,
+            },
             queues => self.fan_out(queues, &message, wakes),
         })
     }
@@ -214,33 +220,34 @@ impl Broker {
 
     /// Enqueues a message in several queues: one record, one place in each.
     fn fan_out(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
-        if !message.is_persistent {
-            enqueue(queues, &Reserved::new(), None, message, wakes);
-            return Outcome::Safe;
+        if !queues.iter().any(|queue| queue.keeps(message)) {
+            let is_rejected = Places::default().enqueue(queues, None, message, wakes);
+            return if is_rejected { Outcome::Rejected } else { Outcome::Safe };
         }
         // No checkpoint sees a place whose record may be older than it.
         let _hold = self.store.hold_checkpoints();
-        let reserved = reserve(queues);
-        let record = || self.store.append_publish(message, &targets(&reserved), Origin::default());
-        let appended = (!reserved.is_empty()).then(record);
-        enqueue(queues, &reserved, appended, message, wakes);
-        let durability = strictest(queues, &reserved);
+        let places = Places::reserve(queues, message);
+        let record = || self.store.append_publish(message, &places.targets(), Origin::default());
+        let appended = places.is_kept().then(record);
+        if places.enqueue(queues, appended, message, wakes) {
+            return Outcome::Rejected;
+        }
+        let durability = places.strictest(queues);
         appended.map_or(Outcome::Safe, |appended| {
             Outcome::SafeAt(durability.safe_at(appended.end, appended.is_large))
         })
     }
 
-    /// Publishes and settles of a transaction: in one record of the journal, then in the queues. Returns the mandatory
-    /// messages that reached no queue, as their index among `publishes`, and when the record is safe.
+    /// Publishes and settles of a transaction: in one record of the journal, then in the queues.
     pub(super) fn commit_publishes(
         &self,
         session: &mut Session,
         publishes: &[Arc<Message>],
         settles: &[(Arc<Queue>, Vec<Sequence>)],
         wakes: &mut Wakes,
-    ) -> (Vec<usize>, Option<SafeAt>) {
+    ) -> Committed {
         let _hold = self.store.hold_checkpoints();
-        let mut unroutable = Vec::new();
+        let mut committed = Committed::default();
         let mut prepared = Vec::new();
         for (index, message) in publishes.iter().enumerate() {
             if replies::is_address(message) && self.reply(session, message, wakes).unwrap_or(false) {
@@ -249,18 +256,15 @@ impl Broker {
             match self.prepare::<Error>(session, message, None) {
                 Ok(found) if !found.route.queues.is_empty() => {
                     found.route.counters.count(found.route.queues.len());
-                    // Transient ones, too: or they would stand behind the persistent ones of the transaction.
-                    let reserved = reserve(&found.route.queues);
-                    prepared.push((found, reserved));
+                    let places = Places::reserve_in_order(&found.route.queues, &found.message);
+                    prepared.push((found, places));
                 }
                 // An exchange that went since the publish was checked leads nowhere.
-                _ => unroutable.push(index),
+                _ => committed.unroutable.push(index),
             }
         }
-        let is_stored =
-            |found: &Prepared, reserved: &Reserved| found.message.is_persistent && !reserved.is_empty();
-        let stored: Vec<_> = prepared.iter().filter(|(found, reserved)| is_stored(found, reserved)).collect();
-        let targets: Vec<Targets> = stored.iter().map(|(_, reserved)| targets(reserved)).collect();
+        let stored: Vec<_> = prepared.iter().filter(|(_, places)| places.is_kept()).collect();
+        let targets: Vec<Targets> = stored.iter().map(|(_, places)| places.targets()).collect();
         let records: Vec<(&Message, &[(QueueId, Sequence)])> = stored
             .iter()
             .zip(&targets)
@@ -272,56 +276,31 @@ impl Broker {
             .filter(|(_, records)| !records.is_empty())
             .collect();
         let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
-        let mut safe_at = None;
         let mut appended = Vec::new().into_iter();
         if !records.is_empty() || !settled.is_empty() {
             let (places, at) = self.store.append_transaction(&records, &settled);
-            let published = stored.iter().map(|(found, reserved)| strictest(&found.route.queues, reserved));
-            let settled = settles.iter().map(|(queue, _)| queue.durability);
+            let published = stored.iter().map(|(found, places)| places.strictest(&found.route.queues));
+            let settled = settles.iter().map(|(queue, _)| queue.durability());
             let durability = published.chain(settled).min().unwrap_or_default();
-            (appended, safe_at) = (places.into_iter(), Some(durability.safe_at(at, false)));
+            (appended, committed.safe_at) = (places.into_iter(), Some(durability.safe_at(at, false)));
         }
-        for (found, reserved) in &prepared {
-            let appended = if is_stored(found, reserved) { appended.next() } else { None };
-            enqueue(&found.route.queues, reserved, appended, &found.message, wakes);
+        for (found, places) in &prepared {
+            let appended = if places.is_kept() { appended.next() } else { None };
+            committed.is_partial |= places.enqueue(&found.route.queues, appended, &found.message, wakes);
         }
-        (unroutable, safe_at)
+        committed
     }
 }
 
-/// Places in durable queues, by the queue's index in its route.
-type Reserved = SmallVec<[(usize, QueueId, Sequence); 4]>;
-type Targets = SmallVec<[(QueueId, Sequence); 4]>;
-
-fn reserve(queues: &[Arc<Queue>]) -> Reserved {
-    let durable = queues.iter().enumerate().filter(|(_, queue)| queue.is_durable());
-    durable.filter_map(|(index, queue)| Some((index, queue.definition.id, queue.reserve()?))).collect()
-}
-
-/// What the most careful of the queues asks for.
-fn strictest(queues: &[Arc<Queue>], reserved: &Reserved) -> Durability {
-    reserved.iter().map(|(at, ..)| queues[*at].durability).min().unwrap_or_default()
-}
-
-fn targets(reserved: &Reserved) -> Targets {
-    reserved.iter().map(|(_, queue, sequence)| (*queue, *sequence)).collect()
-}
-
-fn enqueue(
-    queues: &[Arc<Queue>],
-    reserved: &Reserved,
-    appended: Option<Appended>,
-    message: &Arc<Message>,
-    wakes: &mut Wakes,
-) {
-    let mut reserved = reserved.iter().peekable();
-    for (index, queue) in queues.iter().enumerate() {
-        match reserved.next_if(|(at, ..)| *at == index) {
-            Some((_, _, sequence)) => queue.enqueue_reserved(*sequence, appended, message, wakes),
-            None if queue.is_durable() && message.is_persistent => {} // deleted meanwhile
-            None => drop(queue.publish(message, wakes)),
-        }
-    }
+/// What became of a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The index of each message that reached no queue.
+    pub unroutable: Vec<usize>,
+    /// When its record is safe, if there is one: the commit is told only then.
+    pub safe_at: Option<SafeAt>,
+    /// A queue was full and did not take a message; the rest is done.
+    pub is_partial: bool,
 }
 
 /// Milliseconds as digits; the reasons are written as RabbitMQ writes them.

@@ -74,8 +74,14 @@ impl Broker {
         });
         let pager = Arc::new(Pager::start(&store, &memory).map_err(StartError::Thread)?);
         let durability = defaults.durability;
-        let services =
-            Services { store: store.clone(), deadlines: Arc::default(), memory, pager, durability };
+        let services = Services {
+            store: store.clone(),
+            deadlines: Arc::default(),
+            dead_letters: Arc::default(),
+            memory,
+            pager,
+            durability,
+        };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
             cluster_name: defaults.cluster_name.clone(),
@@ -85,6 +91,7 @@ impl Broker {
             counters: Counters::default(),
             alarms: alarms::Alarms::default(),
             connections: connections::Connections::default(),
+            mover: parking_lot::Mutex::new(None),
             authenticator,
             vhosts: DashMap::new(),
             admin: parking_lot::Mutex::new(()),
@@ -106,6 +113,7 @@ impl Broker {
         broker.store.set_queues(Arc::downgrade(&queues));
         let queues: Arc<dyn AllQueues> = Arc::clone(&broker) as Arc<dyn AllQueues>;
         broker.services.pager.set_queues(Arc::downgrade(&queues));
+        broker.start_mover().map_err(StartError::Thread)?;
         Ok(broker)
     }
 
@@ -160,7 +168,14 @@ impl Broker {
         let vhost = home.name.clone();
         let id = definition.id;
         let services = Arc::clone(&self.services);
-        let new = NewQueue { vhost, name: name.clone(), definition, owner: None, services };
+        let new = NewQueue {
+            vhost,
+            name: name.clone(),
+            definition,
+            owner: None,
+            policy: definition::PolicyKeys::default(),
+            services,
+        };
         let queue = Queue::new(new, recovered);
         home.topology_mut().queues.insert(name, Arc::clone(&queue));
         self.queues.insert(id, queue);

@@ -98,7 +98,7 @@ does: a torn end is cut off, damaged bytes are copied to `damaged`.",
         long_about: "\
 Writes the messages that a start would bring back in a durable queue, oldest first, one JSON object a line: exchange, \
 routing_key, properties (for reading), properties_base64 (the same, exactly as published), body_base64, redelivered, \
-returns (how often it came back), published_at (milliseconds since 1970). Changes nothing.",
+returns (how often it came back), failures (how often of these its consumer had failed), dead_letter, published_at (milliseconds since 1970). Changes nothing.",
         arguments: |command| with_queue(command).arg(file("output", "Where to write; else to standard output")),
         run: export,
     },

@@ -1,20 +1,58 @@
-//! The arguments a queue may be declared with: how each is checked, and whether it must be the same when the queue is
-//! declared again. Arguments that are not listed are stored and shown.
+//! The arguments a queue may be declared with: how each is checked, which queue types know it, and whether it must be
+//! the same when the queue is declared again. Arguments that are not listed are stored and shown. What they and the
+//! policies make of a queue is [`Settings`](super::settings::Settings).
 
-use super::state::Shape;
 use crate::arguments::{self, Table, Value};
 use crate::durability::Durability;
 
 /// The longest time an argument may give: ten years, in milliseconds.
 const TIME_MS_MAX: i64 = 315_360_000_000;
 
-/// What is wrong with a value. Client libraries and people grep RabbitMQ's texts, so both kinds are its own.
+/// What is wrong with a value. Client libraries and people grep RabbitMQ's texts, so all kinds are its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Of the right type, or RabbitMQ says it so; the reason.
     Value(String),
     /// Of this type, which is not the right one.
     Type(&'static str),
+    /// No argument of queues of this type, by RabbitMQ's name for it.
+    QueueType(&'static str),
+}
+
+/// A type of queue, as far as arguments go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// `classic`.
+    #[default]
+    Classic,
+    /// `quorum`.
+    Quorum,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 2] = [Kind::Classic, Kind::Quorum];
+
+    /// As clients name it in `x-queue-type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Classic => "classic",
+            Kind::Quorum => "quorum",
+        }
+    }
+
+    /// The type of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// RabbitMQ's name for it in error texts.
+    pub fn module(self) -> &'static str {
+        match self {
+            Kind::Classic => "rabbit_classic_queue",
+            Kind::Quorum => "rabbit_quorum_queue",
+        }
+    }
 }
 
 /// A known argument.
@@ -24,73 +62,81 @@ pub struct Argument {
     pub name: &'static str,
     /// Whether declaring again with another value is refused.
     pub is_compared: bool,
+    /// The types that know it.
+    kinds: &'static [Kind],
     /// What is wrong with the value, in RabbitMQ's words.
     check: fn(&Value, &Table) -> Result<(), Fault>,
 }
 
+const BOTH: &[Kind] = &Kind::ALL;
+const CLASSIC: &[Kind] = &[Kind::Classic];
+const QUORUM: &[Kind] = &[Kind::Quorum];
+/// RabbitMQ's streams have it.
+const NEITHER: &[Kind] = &[];
+
 /// All known arguments.
 pub const ARGUMENTS: &[Argument] = &[
-    compared("x-expires", |value, _| integer(value, 1, TIME_MS_MAX)),
-    compared("x-message-ttl", |value, _| integer(value, 0, TIME_MS_MAX)),
-    compared("x-dead-letter-exchange", |value, _| exchange_name(value)),
-    compared("x-dead-letter-routing-key", dead_letter_routing_key),
-    compared("x-dead-letter-strategy", |value, _| one_of(value, &["at-most-once", "at-least-once"])),
-    compared("x-max-length", |value, _| integer(value, 0, i64::MAX)),
-    compared("x-max-length-bytes", |value, _| integer(value, 0, i64::MAX)),
-    compared("x-max-priority", |value, _| integer(value, 0, 255)),
-    compared("x-overflow", |value, _| overflow(value)),
-    compared("x-single-active-consumer", |value, _| boolean(value)),
-    compared("x-delivery-limit", |value, _| integer(value, i64::MIN, i64::MAX)),
-    compared("x-queue-type", |value, _| text(value).map(drop)),
-    compared("x-durability", |value, _| durability(value)),
-    accepted("x-queue-mode", |value, _| one_of(value, &["default", "lazy"])),
-    accepted("x-queue-version", |value, _| integer(value, 1, 2)),
+    compared("x-expires", BOTH, |value, _| integer(value, 1, TIME_MS_MAX)),
+    compared("x-message-ttl", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
+    compared("x-dead-letter-exchange", BOTH, |value, _| exchange_name(value)),
+    compared("x-dead-letter-routing-key", BOTH, dead_letter_routing_key),
+    compared("x-dead-letter-strategy", BOTH, |value, _| one_of(value, &["at-most-once", "at-least-once"])),
+    compared("x-max-length", BOTH, |value, _| integer(value, 0, i64::MAX)),
+    compared("x-max-length-bytes", BOTH, |value, _| integer(value, 0, i64::MAX)),
+    compared("x-max-priority", CLASSIC, |value, _| integer(value, 0, 255)),
+    compared("x-overflow", BOTH, |value, _| overflow(value)),
+    compared("x-single-active-consumer", BOTH, |value, _| boolean(value)),
+    compared("x-delivery-limit", BOTH, |value, _| integer(value, i64::MIN, i64::MAX)),
+    compared("x-queue-type", BOTH, |value, _| text(value).map(drop)),
+    compared("x-durability", BOTH, |value, _| durability(value)),
+    compared("x-consumer-timeout", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
+    compared("x-delayed-retry-type", BOTH, |value, _| {
+        one_of(value, &["disabled", "all", "failed", "returned"])
+    }),
+    compared("x-delayed-retry-min", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
+    compared("x-delayed-retry-max", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
+    accepted("x-queue-mode", CLASSIC, |value, _| one_of(value, &["default", "lazy"])),
+    accepted("x-queue-version", CLASSIC, |value, _| integer(value, 1, 2)),
+    accepted("x-queue-master-locator", CLASSIC, |value, _| text(value).map(drop)),
+    accepted("x-queue-leader-locator", BOTH, |value, _| {
+        one_of(value, &["client-local", "balanced", "random", "least-leaders"])
+    }),
+    accepted("x-quorum-initial-group-size", QUORUM, |value, _| integer(value, 1, i64::MAX)),
+    accepted("x-quorum-target-group-size", QUORUM, |value, _| integer(value, 1, i64::MAX)),
+    accepted("x-member-placement-tag", QUORUM, |value, _| text(value).map(drop)),
+    accepted("x-max-in-memory-length", QUORUM, |value, _| integer(value, 0, i64::MAX)),
+    accepted("x-max-in-memory-bytes", QUORUM, |value, _| integer(value, 0, i64::MAX)),
+    accepted("x-consumer-disconnected-timeout", QUORUM, |value, _| integer(value, 0, TIME_MS_MAX)),
+    accepted("x-max-age", NEITHER, |_, _| Ok(())),
+    accepted("x-stream-max-segment-size-bytes", NEITHER, |_, _| Ok(())),
+    accepted("x-stream-filter-size-bytes", NEITHER, |_, _| Ok(())),
+    accepted("x-initial-cluster-size", NEITHER, |_, _| Ok(())),
 ];
 
-const fn compared(name: &'static str, check: fn(&Value, &Table) -> Result<(), Fault>) -> Argument {
-    Argument { name, is_compared: true, check }
+type Check = fn(&Value, &Table) -> Result<(), Fault>;
+
+const fn compared(name: &'static str, kinds: &'static [Kind], check: Check) -> Argument {
+    Argument { name, is_compared: true, kinds, check }
 }
 
-const fn accepted(name: &'static str, check: fn(&Value, &Table) -> Result<(), Fault>) -> Argument {
-    Argument { name, is_compared: false, check }
-}
-
-/// What the arguments make of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Priorities and consumers.
-    pub shape: Shape,
-    /// How long a message may stay, in milliseconds.
-    pub message_ttl_ms: Option<u64>,
-    /// When a publisher is told that its message is safe; none = as the node says.
-    pub durability: Option<Durability>,
-}
-
-impl Settings {
-    /// Of a table that [`check`] has accepted.
-    pub fn of(table: &Table) -> Self {
-        let number = |name| arguments::get(table, name).and_then(arguments::as_integer);
-        let priority = number("x-max-priority").and_then(|number| u8::try_from(number).ok());
-        let single = arguments::get(table, "x-single-active-consumer") == Some(&Value::Boolean(true));
-        Self {
-            shape: Shape { max_priority: priority.unwrap_or(0), single_active: single, ..Shape::default() },
-            message_ttl_ms: number("x-message-ttl").and_then(|number| u64::try_from(number).ok()),
-            durability: arguments::get(table, "x-durability")
-                .and_then(arguments::as_text)
-                .and_then(|text| text.parse().ok()),
-        }
-    }
+const fn accepted(name: &'static str, kinds: &'static [Kind], check: Check) -> Argument {
+    Argument { name, is_compared: false, kinds, check }
 }
 
 /// Checks all known arguments of a table.
 ///
 /// # Errors
 /// The first bad one, and why.
-pub fn check(table: &Table) -> Result<(), (&'static str, Fault)> {
-    for argument in ARGUMENTS {
-        if let Some(value) = arguments::get(table, argument.name) {
-            (argument.check)(value, table).map_err(|fault| (argument.name, fault))?;
+pub fn check(kind: Kind, table: &Table) -> Result<(), (&'static str, Fault)> {
+    let given =
+        || ARGUMENTS.iter().filter_map(|argument| Some((argument, arguments::get(table, argument.name)?)));
+    for (argument, _) in given() {
+        if !argument.kinds.contains(&kind) {
+            return Err((argument.name, Fault::QueueType(kind.module())));
         }
+    }
+    for (argument, value) in given() {
+        (argument.check)(value, table).map_err(|fault| (argument.name, fault))?;
     }
     Ok(())
 }
@@ -162,9 +208,9 @@ mod tests {
     fn reason(name: &str, value: Value) -> Option<String> {
         let mut table = Table::default();
         table.insert(name.into(), value);
-        check(&table).err().map(|(_, fault)| match fault {
+        check(Kind::Classic, &table).err().map(|(_, fault)| match fault {
             Fault::Value(reason) => reason,
-            Fault::Type(kind) => format!("type {kind}"),
+            Fault::Type(kind) | Fault::QueueType(kind) => format!("type {kind}"),
         })
     }
 

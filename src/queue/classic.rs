@@ -3,35 +3,35 @@
 //! Whoever holds the lock applies a command and carries out its effects: journal, then outboxes. Lock order: topology →
 //! queue → outbox; never two queues at once. Nothing here waits for the disk: what has to be read is the pager's work.
 
+mod dying;
 mod effects;
 mod figures;
 mod kept;
+mod lease;
+mod publishing;
 mod work;
 
 pub use figures::{Counters, Figures};
 
 use super::Services;
-use super::arguments::Settings;
+use super::arguments::Kind;
+use super::settings::Settings;
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
-use crate::definition;
+use crate::definition::{self, PolicyKeys};
 use crate::durability::{Durability, SafeAt};
 use crate::event::Event;
 use crate::message::Message;
-use crate::name::{ChannelId, ConsumerId, ConsumerTag, Position, QueueName, Sequence, VhostName};
+use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueName, Sequence, VhostName};
 use crate::outbox::{Outbox, Wakes};
 use crate::store::index::{IndexEntry, PageSummary};
-use crate::store::record::Origin;
-use crate::store::{Appended, Record, RecoveredQueue, Settled};
+use crate::store::{Record, RecoveredQueue, Settled};
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 use work::Work;
-
-/// The type's name.
-pub const NAME: &str = "classic";
 
 /// A consumer as its queue's shell sees it: where its deliveries go, and what people are shown of it.
 #[derive(Clone, Debug)]
@@ -69,9 +69,39 @@ pub enum Get {
     Later,
 }
 
+/// What became of a message that was published to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is where it has to be.
+    Safe,
+    /// It is safe then.
+    SafeAt(SafeAt),
+    /// The queue is full: its publisher is to be told.
+    Rejected,
+}
+
+/// A queue that does not take a message because it is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// A place that a queue gave to a message on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// The place.
+    pub sequence: Sequence,
+    /// The queue is full: the message will be a dead letter there, and its publisher is to be told.
+    pub is_rejected: bool,
+}
+
 #[derive(Debug)]
 struct Inner {
     state: State,
+    settings: Settings,
+    /// When the queue goes, if nobody uses it until then.
+    lease_until: Option<Millis>,
+    /// What the node was last told: dead letters that wait, and those of them that nobody takes.
+    leaving: i64,
+    stuck: i64,
     /// By [`ConsumerKey`].
     subscriptions: Vec<Option<Subscription>>,
     /// What the node's memory was last told.
@@ -88,6 +118,10 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             state: State::default(),
+            settings: Settings::default(),
+            lease_until: None,
+            leaving: 0,
+            stuck: 0,
             subscriptions: Vec::new(),
             reported_bytes: 0,
             counters: Counters::default(),
@@ -129,9 +163,10 @@ pub struct Queue {
     pub definition: definition::Queue,
     /// The connection an exclusive queue belongs to.
     pub owner: Option<crate::name::ConnectionId>,
-    message_ttl_ms: Option<u64>,
-    /// When a publisher is told that its message is safe.
-    pub(crate) durability: Durability,
+    /// Every message survives a restart, whatever its publisher says.
+    keeps_all: bool,
+    /// When a publisher is told that its message is safe, as [`Durability::number`].
+    durability: AtomicU64,
     services: Arc<Services>,
     weak: Weak<Queue>,
     /// What the node's memory was last told, to be read without the lock.
@@ -148,13 +183,9 @@ pub struct NewQueue {
     pub name: QueueName,
     pub definition: definition::Queue,
     pub owner: Option<crate::name::ConnectionId>,
+    /// What the policies say that apply to it.
+    pub policy: PolicyKeys,
     pub services: Arc<Services>,
-}
-
-/// When a message expires in a queue with that time to live: the shorter of the queue's and its own counts.
-fn expiry(message_ttl_ms: Option<u64>, message: &Message) -> Millis {
-    let own = message.time_to_live_ms();
-    after(message.received_at, own.into_iter().chain(message_ttl_ms).min())
 }
 
 fn after(start: Millis, ttl_ms: Option<u64>) -> Millis {
@@ -172,10 +203,10 @@ impl Inner {
         let expires = |entry: &Entry| entry.index.expires_at != NEVER;
         let is_asked = match command {
             Command::Enqueue(entry) | Command::EnqueueNoted(entry) => expires(entry),
-            Command::Requeue(_) | Command::Expire | Command::PageLoaded { .. } => true,
+            Command::Requeue { .. } | Command::Expire | Command::PageLoaded { .. } => true,
             _ => false,
         };
-        if is_asked || self.state.next_deadline().is_some() { time::unix_ms() } else { Millis::default() }
+        if is_asked || self.state.wants_time() { time::unix_ms() } else { Millis::default() }
     }
 
     fn count_acks(&mut self, count: usize) {
@@ -187,25 +218,30 @@ impl Inner {
 impl Queue {
     /// A queue with what recovery found for it; empty when new.
     pub fn new(new: NewQueue, recovered: RecoveredQueue) -> Arc<Self> {
-        let NewQueue { vhost, name, definition, owner, services } = new;
-        let Settings { shape, message_ttl_ms, durability } = Settings::of(&definition.arguments);
-        let durability = durability.unwrap_or(services.durability);
+        let NewQueue { vhost, name, definition, owner, policy, services } = new;
+        let kind = Kind::of_name(&definition.kind).unwrap_or_default();
+        let settings = Settings::of(kind, &definition.arguments, &policy);
+        let durability = settings.durability.unwrap_or(services.durability);
         let RecoveredQueue { mut image, replayed, is_stored } = recovered;
-        image.entries.extend(replayed.into_iter().map(|(mut entry, received_at)| {
-            entry.expires_at = entry.expires_at.min(after(received_at, message_ttl_ms));
+        image.entries.extend(replayed.into_iter().map(|(mut entry, published)| {
+            entry.expires_at = entry.expires_at.min(after(published.at, settings.message_ttl_ms));
+            if !published.has_priority {
+                entry.priority = definition.default_priority();
+            }
             entry
         }));
-        let mut state = State::recovered(shape, image);
+        let mut state = State::recovered(settings.shape, image);
+        state.set_rules(settings.rules);
         let mut effects = Vec::new();
-        state.hand_on(&mut effects);
-        let inner = Mutex::new(Inner { state, is_changed: !is_stored, ..Inner::default() });
+        state.resume(&mut effects);
+        let inner = Mutex::new(Inner { state, settings, is_changed: !is_stored, ..Inner::default() });
         let queue = Arc::new_cyclic(|weak| Self {
             vhost,
             name,
             definition,
             owner,
-            message_ttl_ms,
-            durability,
+            keeps_all: kind == Kind::Quorum,
+            durability: AtomicU64::new(durability.number()),
             services,
             weak: weak.clone(),
             reported_bytes: AtomicU64::new(0),
@@ -217,6 +253,8 @@ impl Queue {
             work.effects.append(&mut effects);
             queue.carry_out(&mut inner, work, &mut Wakes::default())
         });
+        queue.count_leaving(&mut inner);
+        queue.renew_lease(&mut inner);
         queue.mind_deadline(&mut inner);
         drop(inner);
         queue
@@ -227,19 +265,55 @@ impl Queue {
         self.weak.clone()
     }
 
-    /// Settles what expired; the time the queue asked to be woken at has come.
-    pub(super) fn expire(&self, wakes: &mut Wakes) {
+    /// What applies from now on; its messages leave in slices where there are too many.
+    pub fn set_policy(&self, policy: &PolicyKeys, wakes: &mut Wakes) {
+        let settings = {
+            let mut inner = self.inner.lock();
+            let settings = Settings::of(inner.settings.kind, &self.definition.arguments, policy);
+            if inner.is_deleted || settings == inner.settings {
+                return;
+            }
+            inner.state.set_rules(settings.rules);
+            inner.settings = settings.clone();
+            self.renew_lease(&mut inner);
+            // What waited for a limit that is gone, or failed more often than a new one allows.
+            self.run(&mut inner, Command::Expire, wakes);
+            settings
+        };
+        let durability = settings.durability.unwrap_or(self.services.durability);
+        self.durability.store(durability.number(), Relaxed);
+        loop {
+            let mut inner = self.inner.lock();
+            let before = inner.state.ready_count();
+            self.run(&mut inner, Command::Trim, wakes);
+            if inner.state.ready_count() == before {
+                return;
+            }
+        }
+    }
+
+    /// When a publisher is told that its message is safe.
+    pub(crate) fn durability(&self) -> Durability {
+        Durability::of_number(self.durability.load(Relaxed))
+    }
+
+    /// Sees to what is due: the time the queue asked to be woken at has come. Returns whether nobody has used the queue
+    /// for so long that it is to go.
+    pub fn expire(&self, wakes: &mut Wakes) -> bool {
         let mut inner = self.inner.lock();
         inner.woken_at = NEVER;
-        if !inner.is_deleted {
-            inner.is_changed = true;
-            self.run(&mut inner, Command::Expire, wakes);
+        if inner.is_deleted {
+            return false;
         }
+        inner.is_changed = true;
+        self.run(&mut inner, Command::Expire, wakes);
+        inner.lease_until.is_some_and(|until| until <= time::unix_ms())
     }
 
     /// Asks to be woken at the next deadline, unless that is to happen earlier anyway.
     fn mind_deadline(&self, inner: &mut Inner) {
-        if let Some(next) = inner.state.next_deadline().filter(|next| *next < inner.woken_at) {
+        let next = inner.state.next_deadline().into_iter().chain(inner.lease_until).min();
+        if let Some(next) = next.filter(|next| *next < inner.woken_at) {
             inner.woken_at = next;
             self.services.deadlines.add(next, self);
         }
@@ -248,90 +322,6 @@ impl Queue {
     /// Whether a persistent message here survives a restart.
     pub fn is_durable(&self) -> bool {
         self.definition.durable
-    }
-
-    /// Enqueues a message that reached this queue alone. Returns when it is safe, if it has a record that matters.
-    pub fn publish(&self, message: &Arc<Message>, wakes: &mut Wakes) -> Option<SafeAt> {
-        let mut inner = self.inner.lock();
-        if inner.is_deleted {
-            return None;
-        }
-        self.mind_memory(&mut inner);
-        let sequence = inner.state.take_sequence();
-        let target = [(self.definition.id, sequence)];
-        let is_durable = self.definition.durable && message.is_persistent;
-        let (mut appended, mut is_noted) = (None, false);
-        if is_durable {
-            is_noted = inner.state.would_deliver();
-            let origin = Origin { is_delivered: is_noted, ..Origin::default() };
-            appended = Some(self.services.store.append_publish(message, &target, origin));
-        } else if inner.state.would_park() {
-            let origin = Origin { is_transient: true, ..Origin::default() };
-            appended = Some(self.services.store.append_publish(message, &target, origin));
-        }
-        self.enqueue(&mut inner, self.entry(sequence, appended, is_durable, message), is_noted, wakes);
-        let durability = self.durability;
-        appended.filter(|_| is_durable).map(|appended| durability.safe_at(appended.end, appended.is_large))
-    }
-
-    /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] must follow.
-    pub fn reserve(&self) -> Option<Sequence> {
-        let mut inner = self.inner.lock();
-        inner.is_changed = true;
-        (!inner.is_deleted).then(|| inner.state.reserve())
-    }
-
-    /// Enqueues a message at its reserved place, with the record that was appended for it, if it has one.
-    pub fn enqueue_reserved(
-        &self,
-        sequence: Sequence,
-        appended: Option<Appended>,
-        message: &Arc<Message>,
-        wakes: &mut Wakes,
-    ) {
-        let mut inner = self.inner.lock();
-        if inner.is_deleted {
-            drop(inner);
-            if let Some(appended) = appended {
-                self.services.store.release(&[(appended.position, appended.record_bytes)]);
-            }
-            return;
-        }
-        self.mind_memory(&mut inner);
-        let entry = self.entry(sequence, appended, appended.is_some(), message);
-        self.enqueue(&mut inner, entry, false, wakes);
-    }
-
-    fn entry(
-        &self,
-        sequence: Sequence,
-        appended: Option<Appended>,
-        is_durable: bool,
-        message: &Arc<Message>,
-    ) -> Entry {
-        let index = IndexEntry {
-            sequence,
-            position: appended.map_or(Position::NONE, |appended| appended.position),
-            expires_at: expiry(self.message_ttl_ms, message),
-            body_bytes: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
-            record_bytes: appended.map_or(0, |appended| appended.record_bytes),
-            returns: 0,
-            priority: message.priority,
-            is_delivered: false,
-            is_durable,
-        };
-        Entry { index, message: Some(Arc::clone(message)) }
-    }
-
-    /// Enqueues what a record, if there is one, may say was delivered.
-    fn enqueue(&self, inner: &mut Inner, entry: Entry, is_noted: bool, wakes: &mut Wakes) {
-        inner.counters.published += 1;
-        inner.is_changed = true;
-        Work::with(|work| {
-            work.noted = is_noted.then_some(entry.index.sequence);
-            let command = if is_noted { Command::EnqueueNoted(entry) } else { Command::Enqueue(entry) };
-            self.run_with(inner, work, command, wakes)
-        });
     }
 
     /// Adds a consumer.
@@ -364,6 +354,8 @@ impl Queue {
                 inner.subscriptions[index] = Some(subscription);
             }
             self.carry_out(&mut inner, work, wakes);
+            inner.lease_until = None;
+            self.mind_deadline(&mut inner);
             key
         }))
     }
@@ -375,12 +367,20 @@ impl Queue {
         if let Some(slot) = inner.subscriptions.get_mut(key.0).filter(is_there) {
             *slot = None;
         }
-        self.run(&mut inner, Command::Unsubscribe(key, id), wakes).is_unused
+        let is_unused = self.run(&mut inner, Command::Unsubscribe(key, id), wakes).is_unused;
+        if is_unused && !inner.is_deleted {
+            self.renew_lease(&mut inner);
+            self.mind_deadline(&mut inner);
+        }
+        is_unused
     }
 
     /// Takes the first ready message.
     pub fn get(&self, acknowledges: bool, wakes: &mut Wakes) -> Get {
         let mut inner = self.inner.lock();
+        if inner.lease_until.is_some() {
+            self.renew_lease(&mut inner);
+        }
         let outcome = self.run(&mut inner, Command::Get { acknowledges }, wakes);
         let Some(taken) = outcome.taken else {
             return if outcome.is_later { Get::Later } else { Get::Empty };
@@ -456,11 +456,18 @@ impl Queue {
         records
     }
 
-    /// Returns unacked messages to their places.
-    pub fn requeue(&self, sequences: &[Sequence], wakes: &mut Wakes) {
+    /// Unacked messages leave: their consumer does not want them back.
+    pub fn discard(&self, sequences: &[Sequence], wakes: &mut Wakes) {
         let mut inner = self.inner.lock();
         inner.is_changed = true;
-        self.run(&mut inner, Command::Requeue(sequences), wakes);
+        self.run(&mut inner, Command::Discard(sequences), wakes);
+    }
+
+    /// Returns unacked messages to their places: those that were given back, and those with which their consumers failed.
+    pub fn requeue(&self, plain: &[Sequence], failed: &[Sequence], wakes: &mut Wakes) {
+        let mut inner = self.inner.lock();
+        inner.is_changed = true;
+        self.run(&mut inner, Command::Requeue { plain, failed }, wakes);
     }
 
     /// The consumer can take messages again.
@@ -501,6 +508,9 @@ impl Queue {
         }
         let mut state = std::mem::take(&mut inner.state);
         self.services.memory.report(&mut inner.reported_bytes, 0);
+        let (leaving, stuck) = (std::mem::take(&mut inner.leaving), std::mem::take(&mut inner.stuck));
+        self.services.dead_letters.count(-leaving);
+        self.services.dead_letters.count_stuck(-stuck);
         drop(inner);
         state.give_back_credit();
         let (entries, pages) = state.take_all();
@@ -532,7 +542,10 @@ impl Queue {
             unacked_bytes,
             paged: inner.state.paged_count(),
             memory_bytes: inner.state.memory_bytes(),
+            leaving: inner.state.leaving_count(),
+            held: inner.state.held_count(),
             consumers: inner.state.consumer_count(),
+            lease_until: inner.lease_until,
             counters: inner.counters,
         }
     }
@@ -548,14 +561,14 @@ mod tests {
     use super::super::{Memory, Pager};
     use super::*;
     use crate::message::Properties;
-    use crate::name::QueueId;
+    use crate::name::{Position, QueueId};
     use crate::store;
 
     /// A durable queue with this time to live and one recovered message, published at `received_at`.
     fn recovered(expires_at: Millis) -> Arc<Queue> {
         let definition = definition::Queue {
             id: QueueId(1),
-            kind: NAME.into(),
+            kind: Kind::Classic.name().into(),
             durable: true,
             auto_delete: false,
             exclusive: false,
@@ -564,11 +577,24 @@ mod tests {
         let (store, _) = store::memory::open();
         let memory = Arc::new(Memory::unlimited());
         let pager = Arc::new(Pager::start(&store, &memory).unwrap());
-        let services =
-            Services { store, deadlines: Arc::default(), memory, pager, durability: Durability::Sync };
+        let services = Services {
+            store,
+            deadlines: Arc::default(),
+            dead_letters: Arc::default(),
+            memory,
+            pager,
+            durability: Durability::Sync,
+        };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let queue = Queue::new(
-            NewQueue { vhost, name, definition, owner: None, services: Arc::new(services) },
+            NewQueue {
+                vhost,
+                name,
+                definition,
+                owner: None,
+                policy: PolicyKeys::default(),
+                services: Arc::new(services),
+            },
             RecoveredQueue::default(),
         );
         let message = Arc::new(Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]));
@@ -579,6 +605,7 @@ mod tests {
             body_bytes: 1,
             record_bytes: 0,
             returns: 0,
+            failures: 0,
             priority: 0,
             is_delivered: false,
             is_durable: false,
@@ -596,13 +623,14 @@ mod tests {
         let services = Services {
             store: store.clone(),
             deadlines: Arc::default(),
+            dead_letters: Arc::default(),
             memory,
             pager,
             durability: Durability::Sync,
         };
         let definition = definition::Queue {
             id: QueueId(1),
-            kind: NAME.into(),
+            kind: Kind::Classic.name().into(),
             durable: true,
             auto_delete: false,
             exclusive: false,
@@ -610,7 +638,7 @@ mod tests {
         };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let services = Arc::new(services);
-        let new = NewQueue { vhost, name, definition, owner: None, services };
+        let new = NewQueue { vhost, name, definition, owner: None, policy: PolicyKeys::default(), services };
         (store, Queue::new(new, RecoveredQueue::default()))
     }
 

@@ -3,11 +3,10 @@
 //! A queue asks to be woken at its earliest deadline, under its own lock; the task wakes it then and is told the next.
 
 use super::Queue;
-use crate::outbox::Wakes;
 use crate::time::{self, Millis};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 /// When which queue wants to be woken. Lock order: queue → deadlines.
@@ -29,8 +28,8 @@ impl Deadlines {
         }
     }
 
-    /// Wakes queues when their time comes, for ever.
-    pub async fn run(&self) {
+    /// The next queue whose time has come, once there is one.
+    pub async fn due(&self) -> Arc<Queue> {
         loop {
             let next = self.queues.lock().first_key_value().map(|((at, _), _)| *at);
             let Some(next) = next else {
@@ -48,7 +47,7 @@ impl Deadlines {
             }
             let due = self.queues.lock().pop_first();
             if let Some(queue) = due.and_then(|(_, queue)| queue.upgrade()) {
-                queue.expire(&mut Wakes::default());
+                return queue;
             }
         }
     }

@@ -4,15 +4,19 @@
 
 pub mod arguments;
 pub mod classic;
+pub mod dead_letters;
 pub mod deadlines;
 pub mod memory;
 pub mod pager;
+pub mod settings;
 pub mod state;
 
 pub use classic::{NewQueue, Queue, Subscription};
+pub use dead_letters::DeadLetters;
 pub use deadlines::Deadlines;
 pub use memory::Memory;
 pub use pager::{AllQueues, Pager};
+pub use settings::Settings;
 
 use crate::durability::Durability;
 use crate::store::Store;
@@ -24,11 +28,9 @@ use std::sync::Arc;
 pub struct Services {
     pub store: Store,
     pub deadlines: Arc<Deadlines>,
+    pub dead_letters: Arc<DeadLetters>,
     pub memory: Arc<Memory>,
     pub pager: Arc<Pager>,
     /// Of queues that say nothing else.
     pub durability: Durability,
 }
-
-/// The queue types a client may name in `x-queue-type`.
-pub const TYPES: &[&str] = &[classic::NAME];

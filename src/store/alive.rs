@@ -9,10 +9,10 @@
 use super::Error;
 use super::catalog::{Known, Live};
 use super::images;
-use super::index::{ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
+use super::index::{Aside, ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
 use super::metadata::Metadata;
 use super::record::{Bad, Progressed, Publish, Range};
-use super::{Ranges, RecoveredQueue};
+use super::{Published, Ranges, RecoveredQueue};
 use crate::message::Properties;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::Millis;
@@ -42,7 +42,7 @@ struct Queue {
     next_image: ImageId,
     entries: BTreeMap<Sequence, IndexEntry>,
     /// When those were published that the checkpoint does not have.
-    published: HashMap<Sequence, Millis>,
+    published: HashMap<Sequence, Published>,
     pages: Vec<PageSummary>,
     /// Delivered, and neither settled nor returned.
     unacked: BTreeSet<Sequence>,
@@ -50,6 +50,8 @@ struct Queue {
     deliverable_below: Sequence,
     /// What records before say of deliveries and returns is in the image.
     covers: Position,
+    /// Those that did not wait in their places at the checkpoint.
+    aside: Vec<(Sequence, Aside)>,
     is_changed: bool,
     /// Messages of the checkpoint may have been delivered, and nothing says of which.
     is_index_lost: bool,
@@ -76,6 +78,7 @@ impl Queue {
             unacked: unacked.collect(),
             deliverable_below: image.deliverable_below,
             covers: image.covers,
+            aside: image.aside,
             is_changed,
             is_index_lost: false,
         }
@@ -142,7 +145,9 @@ impl Queue {
         let mut entry = entry(publish, sequence)?;
         entry.is_delivered |= self.is_index_lost && sequence < self.known_below;
         self.entries.insert(sequence, entry);
-        self.published.insert(sequence, publish.received_at);
+        let flags = publish.properties.first_chunk().map_or(0, |flags| u16::from_be_bytes(*flags));
+        let has_priority = flags & crate::message::flag::PRIORITY != 0;
+        self.published.insert(sequence, Published { at: publish.received_at, has_priority });
         if publish.origin.is_delivered {
             self.unacked.insert(sequence);
         }
@@ -177,6 +182,11 @@ impl Queue {
                 entry.is_delivered = true;
                 entry.returns = entry.returns.saturating_add(1);
                 self.unacked.remove(sequence);
+            }
+        }
+        for &(first, last) in &progress.failed {
+            for (_, entry) in self.entries.range_mut(first..=last) {
+                entry.failures = entry.failures.saturating_add(1);
             }
         }
     }
@@ -228,10 +238,13 @@ impl Queue {
                 self.is_changed = true;
             }
         }
+        // One that went on since (it was settled, or taken back) is no longer aside.
+        let is_there = |sequence: &Sequence| self.entries.contains_key(sequence);
+        self.aside.retain(|(sequence, _)| is_there(sequence) && !self.unacked.contains(sequence));
         let (mut entries, mut replayed) = (Vec::new(), Vec::new());
         for entry in self.entries.into_values() {
             match self.published.get(&entry.sequence) {
-                Some(at) => replayed.push((entry, *at)),
+                Some(published) => replayed.push((entry, *published)),
                 None => entries.push(entry),
             }
         }
@@ -240,6 +253,7 @@ impl Queue {
             next_image: self.next_image,
             pages: self.pages,
             entries,
+            aside: self.aside,
             ..QueueImage::default()
         };
         RecoveredQueue { image, replayed, is_stored: !self.is_changed }
@@ -258,6 +272,7 @@ pub(super) fn entry(publish: &Publish<'_>, sequence: Sequence) -> Result<IndexEn
         body_bytes: u32::try_from(publish.body.len()).unwrap_or(u32::MAX),
         record_bytes: publish.record_bytes,
         returns: 0,
+        failures: 0,
         priority: properties.priority.unwrap_or(0),
         is_delivered: publish.origin.is_delivered,
         is_durable: true,
@@ -441,7 +456,7 @@ mod tests {
 
     const QUEUE: QueueId = QueueId(1);
 
-    fn entry(returns: u32) -> IndexEntry {
+    fn entry(returns: u16) -> IndexEntry {
         IndexEntry {
             sequence: Sequence(5),
             position: Position(100),
@@ -449,6 +464,7 @@ mod tests {
             body_bytes: 3,
             record_bytes: 50,
             returns,
+            failures: 0,
             priority: 0,
             is_delivered: true,
             is_durable: true,
@@ -456,7 +472,7 @@ mod tests {
     }
 
     /// How often message 5 says it came back, after records at 500 and 900 that say it did.
-    fn returns(image: QueueImage) -> u32 {
+    fn returns(image: QueueImage) -> u16 {
         let mut alive = Alive::new(Known::Index(HashMap::from([(QUEUE, image)])));
         let metadata = MemoryMetadata::default();
         for position in [500, 900] {
@@ -465,6 +481,7 @@ mod tests {
                 settled: smallvec![],
                 delivered: smallvec![],
                 returned: smallvec![(Sequence(5), Sequence(5))],
+                failed: smallvec![],
                 deliverable_below: Sequence(0),
             };
             alive.progress(&progress, Position(position), &metadata).unwrap();

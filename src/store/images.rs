@@ -197,6 +197,7 @@ mod tests {
             body_bytes: 1,
             record_bytes: 30,
             returns: 0,
+            failures: 0,
             priority: 0,
             is_delivered: false,
             is_durable: true,

@@ -10,6 +10,7 @@
 //! ```text
 //!   entry      sequence less the one before less 1 | position less the end of the record before (zigzag)
 //!              flags (1) | body bytes | record bytes less body bytes | [expires at] | [priority (1)] | [returns]
+//!              [failures]
 //!   page       CRC-32 of queue, image and the rest (4) | count | entries
 //!   queue      CRC-32 of queue and the rest (4) | next sequence | next image | deliverable below
 //!              reserved | unacked | pages | entries
@@ -36,8 +37,10 @@ pub struct IndexEntry {
     pub body_bytes: u32,
     /// The record's length in the journal; 0 without one.
     pub record_bytes: u32,
-    /// How often it was delivered and came back.
-    pub returns: u32,
+    /// How often it was delivered and came back; counted up to 65,535.
+    pub returns: u16,
+    /// How often of these its consumer had failed, which counts towards a delivery limit.
+    pub failures: u16,
     /// The priority property.
     pub priority: u8,
     /// Whether it was ever delivered.
@@ -134,6 +137,15 @@ impl PageSummary {
     }
 }
 
+/// A message that does not wait in its place, and what a restart is to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// It left the queue for this reason (a number of the queue's), and is on its way to the dead-letter exchange.
+    Dead(u8),
+    /// It waits for this time before it is ready.
+    HeldUntil(Millis),
+}
+
 /// What a checkpoint keeps of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueImage {
@@ -154,6 +166,8 @@ pub struct QueueImage {
     /// What the queue's own records before say of deliveries and returns is in it, and not to be counted again; a
     /// checkpoint's position is older. [`Position::NONE`] in images of versions that did not say.
     pub covers: Position,
+    /// Those of the entries that do not wait in their places, in the order in which they left them.
+    pub aside: Vec<(Sequence, Aside)>,
 }
 
 impl QueueImage {
@@ -186,6 +200,10 @@ impl QueueImage {
         entries.sort_unstable_by_key(|entry| entry.sequence);
         write_entries(&mut out, &entries);
         write_varint(&mut out, self.covers.0);
+        if !self.aside.is_empty() {
+            write_varint(&mut out, self.aside.len() as u64);
+            self.aside.iter().for_each(|(sequence, aside)| write_aside(&mut out, *sequence, *aside));
+        }
         seal(&mut out, &[queue.0]);
         out
     }
@@ -207,6 +225,11 @@ impl QueueImage {
         image.entries = read_entries(bytes)?;
         if !bytes.is_empty() {
             image.covers = Position(read_varint(bytes)?);
+        }
+        if !bytes.is_empty() {
+            for _ in 0..read_varint(bytes)? {
+                image.aside.push(read_aside(bytes)?);
+            }
         }
         bytes.is_empty().then_some(image)
     }
@@ -254,6 +277,7 @@ mod flag {
     pub(super) const EXPIRES: u8 = 4;
     pub(super) const PRIORITY: u8 = 8;
     pub(super) const RETURNS: u8 = 16;
+    pub(super) const FAILURES: u8 = 32;
 }
 
 fn zigzag(value: i64) -> u64 {
@@ -275,7 +299,8 @@ fn write_entries(out: &mut Vec<u8>, entries: &[IndexEntry]) {
             | bit(!entry.is_durable, flag::TRANSIENT)
             | bit(entry.expires_at != NEVER, flag::EXPIRES)
             | bit(entry.priority != 0, flag::PRIORITY)
-            | bit(entry.returns != 0, flag::RETURNS);
+            | bit(entry.returns != 0, flag::RETURNS)
+            | bit(entry.failures != 0, flag::FAILURES);
         out.push(flags);
         write_varint(out, entry.body_bytes.into());
         write_varint(out, entry.record_bytes.saturating_sub(entry.body_bytes).into());
@@ -287,6 +312,9 @@ fn write_entries(out: &mut Vec<u8>, entries: &[IndexEntry]) {
         }
         if entry.returns != 0 {
             write_varint(out, entry.returns.into());
+        }
+        if entry.failures != 0 {
+            write_varint(out, entry.failures.into());
         }
         sequence = entry.sequence.0.wrapping_add(1);
         end = entry.position.0.wrapping_add(entry.record_bytes.into());
@@ -307,7 +335,8 @@ fn read_entries(bytes: &mut &[u8]) -> Option<Vec<IndexEntry>> {
         let has = |bit: u8| flags & bit != 0;
         let expires_at = if has(flag::EXPIRES) { Millis(read_varint(bytes)?) } else { NEVER };
         let priority = if has(flag::PRIORITY) { read_byte(bytes)? } else { 0 };
-        let returns = if has(flag::RETURNS) { u32::try_from(read_varint(bytes)?).ok()? } else { 0 };
+        let returns = if has(flag::RETURNS) { saturated(read_varint(bytes)?) } else { 0 };
+        let failures = if has(flag::FAILURES) { saturated(read_varint(bytes)?) } else { 0 };
         entries.push(IndexEntry {
             sequence: Sequence(sequence),
             position: Position(position),
@@ -315,6 +344,7 @@ fn read_entries(bytes: &mut &[u8]) -> Option<Vec<IndexEntry>> {
             body_bytes,
             record_bytes,
             returns,
+            failures,
             priority,
             is_delivered: has(flag::DELIVERED),
             is_durable: !has(flag::TRANSIENT),
@@ -323,6 +353,11 @@ fn read_entries(bytes: &mut &[u8]) -> Option<Vec<IndexEntry>> {
         end = position.wrapping_add(record_bytes.into());
     }
     Some(entries)
+}
+
+/// Earlier versions counted further.
+fn saturated(count: u64) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 /// A set behind its length.
@@ -337,6 +372,22 @@ fn read_byte(bytes: &mut &[u8]) -> Option<u8> {
     let (&byte, rest) = bytes.split_first()?;
     *bytes = rest;
     Some(byte)
+}
+
+/// A time is at least 256, so that it is told from a reason.
+fn write_aside(out: &mut Vec<u8>, sequence: Sequence, aside: Aside) {
+    write_varint(out, sequence.0);
+    match aside {
+        Aside::Dead(reason) => write_varint(out, reason.into()),
+        Aside::HeldUntil(time) => write_varint(out, time.0.max(256)),
+    }
+}
+
+fn read_aside(bytes: &mut &[u8]) -> Option<(Sequence, Aside)> {
+    let sequence = Sequence(read_varint(bytes)?);
+    let number = read_varint(bytes)?;
+    let aside = u8::try_from(number).map_or(Aside::HeldUntil(Millis(number)), Aside::Dead);
+    Some((sequence, aside))
 }
 
 /// Only the durable part: after a restart the others are gone.
@@ -390,7 +441,7 @@ mod tests {
 
     prop_compose! {
         fn entry()(sequence in 0u64..1 << 40, position in 1u64..1 << 50, expires in 0u64..3, sizes in (0u32..1 << 20, 0u32..400),
-                   returns in 0u32..3, priority in 0u8..4, flags in any::<(bool, bool)>()) -> IndexEntry {
+                   returns in 0u16..3, failures in 0u16..3, priority in 0u8..4, flags in any::<(bool, bool)>()) -> IndexEntry {
             IndexEntry {
                 sequence: Sequence(sequence),
                 position: Position(position),
@@ -398,6 +449,7 @@ mod tests {
                 body_bytes: sizes.0,
                 record_bytes: sizes.0 + sizes.1,
                 returns,
+                failures,
                 priority,
                 is_delivered: flags.0,
                 is_durable: flags.1,
@@ -434,6 +486,7 @@ mod tests {
                 unacked: entries.iter().take(3).map(|entry| entry.sequence).collect(),
                 entries,
                 covers: Position(1 << 50),
+                aside: reserved.map(|n| (Sequence(n), [Aside::Dead(3), Aside::HeldUntil(Millis(1 << 40))][(n % 2) as usize])).into_iter().collect(),
             };
             let bytes = image.encode(QueueId(9));
             prop_assert_eq!(QueueImage::decode(QueueId(9), &bytes), Some(image));
@@ -459,6 +512,7 @@ mod tests {
             body_bytes: 1,
             record_bytes: 30,
             returns: 0,
+            failures: 0,
             priority: 0,
             is_delivered: false,
             is_durable,
@@ -480,6 +534,7 @@ mod tests {
             body_bytes: 1024,
             record_bytes: 1060,
             returns: 0,
+            failures: 0,
             priority: 0,
             is_delivered: false,
             is_durable: true,

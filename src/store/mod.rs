@@ -481,6 +481,15 @@ pub struct Recovered {
     pub report: Report,
 }
 
+/// What the index does not say of a message, and its queue asks when the message comes back from its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// When it was published.
+    pub at: Millis,
+    /// Whether its publisher gave it a priority.
+    pub has_priority: bool,
+}
+
 /// A queue's messages.
 #[derive(Debug, Default)]
 pub struct RecoveredQueue {
@@ -488,7 +497,7 @@ pub struct RecoveredQueue {
     pub image: QueueImage,
     /// What it got since, in no order, each with the time when it was published: the queue's own time to live is not
     /// in their [`IndexEntry::expires_at`].
-    pub replayed: Vec<(IndexEntry, Millis)>,
+    pub replayed: Vec<(IndexEntry, Published)>,
     /// Whether the last checkpoint says just this.
     pub is_stored: bool,
 }

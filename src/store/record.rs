@@ -9,7 +9,8 @@
 //!                lengths of exchange (1), routing key (1), properties (varint), when it was published (varint)
 //!                exchange, routing key, properties; the body is the rest
 //!   progress     queue, below which sequence any may be delivered from now on (varints), then what was settled, what was delivered, what was returned: each a count (varint) and
-//!                ranges of sequences, first and count less one (varints); the last without a count, until the end
+//!                ranges of sequences, first and count less one (varints); the last without a count, until the end.
+//!                Version 3, where consumers failed: what was returned with its count, then which of these by a failure
 //!   transaction  whole publish and progress records, each with its own header, sealed as parts
 //!   changes      the changes as JSON
 //!   large        the length of the record behind it (varint)
@@ -47,6 +48,8 @@ const CHECKSUM_AT: usize = 8;
 const VERSION: u8 = 1;
 /// The version of the other kinds. In version 1 the records inside of a transaction were sealed like any others.
 const VERSION_2: u8 = 2;
+/// Of progress that says where consumers failed.
+const VERSION_3: u8 = 3;
 /// Added to the position in the checksum of a record inside a transaction: where the transaction is damaged or torn, its
 /// parts must not be taken for records that stand alone.
 const PART: u64 = 1 << 63;
@@ -143,7 +146,7 @@ pub fn write_publish(out: &mut Vec<u8>, message: &Message, targets: &[Target], o
         HEADER_BYTES + 40 + targets.len() * 20 + exchange.len() + key.len() + properties.len() + body.len(),
     );
     let start = begin(out, Kind::Publish);
-    out.push(origin.flags());
+    out.push(origin.flags(message));
     write_varint(out, targets.len() as u64);
     for (queue, sequence) in targets {
         write_varint(out, queue.0);
@@ -176,7 +179,13 @@ pub fn write_progress(out: &mut Vec<u8>, queue: QueueId, progress: &Progress<'_>
         write_varint(out, ranges.len() as u64);
         write_ranges(out, &ranges);
     }
-    write_ranges(out, &runs(progress.returned.iter().copied()));
+    let returned = runs(progress.returned.iter().copied());
+    if !progress.failed.is_empty() {
+        out[start + 7] = VERSION_3;
+        write_varint(out, returned.len() as u64);
+    }
+    write_ranges(out, &returned);
+    write_ranges(out, &runs(progress.failed.iter().copied()));
     end(out, start);
     true
 }
@@ -374,6 +383,8 @@ pub struct Publish<'a> {
     pub record_bytes: u32,
     /// How it came to be.
     pub origin: Origin,
+    /// The broker itself wrote what its headers say of its deaths.
+    pub is_dead_letter: bool,
     /// The queues it reached.
     pub targets: SmallVec<[Target; 2]>,
     /// When it was published.
@@ -395,8 +406,9 @@ impl Publish<'_> {
     /// [`Bad::Payload`] if the properties are none.
     pub fn message(&self, exchange: ExchangeName) -> Result<Message, Bad> {
         let parsed = Properties::parse(self.properties).map_err(|_| Bad::Payload)?;
-        Ok(Message::new(exchange, self.routing_key, self.properties, &parsed, &[self.body])
-            .at(self.received_at))
+        let message = Message::new(exchange, self.routing_key, self.properties, &parsed, &[self.body]);
+        let message = message.at(self.received_at);
+        Ok(if self.is_dead_letter { message.as_dead_letter() } else { message })
     }
 }
 
@@ -411,6 +423,8 @@ pub struct Progressed {
     pub delivered: SmallVec<[Range; 4]>,
     /// They came back.
     pub returned: SmallVec<[Range; 4]>,
+    /// These of them because their consumer failed.
+    pub failed: SmallVec<[Range; 4]>,
     /// Any below may have been delivered.
     pub deliverable_below: Sequence,
 }
@@ -472,7 +486,7 @@ fn read_single(kind: u8, version: u8, payload: &[u8], position: u64) -> Result<E
     let entry = match (kind, version) {
         (1, VERSION | VERSION_2) => read_publish(payload, version, position),
         (2, VERSION) => read_settle(payload),
-        (2, VERSION_2) => read_progress(payload),
+        (2, VERSION_2 | VERSION_3) => read_progress(payload, version),
         _ => return Err(Bad::Unknown { kind, version }),
     };
     entry.ok_or(Bad::Payload)
@@ -492,10 +506,11 @@ fn open(bytes: &[u8], position: u64) -> Result<(u8, u8, &[u8]), Bad> {
 fn read_publish(mut payload: &[u8], version: u8, position: u64) -> Option<Entry<'_>> {
     let record_bytes = u32::try_from(HEADER_BYTES + payload.len()).ok()?;
     let bytes = &mut payload;
-    let mut origin = Origin::default();
+    let (mut origin, mut is_dead_letter) = (Origin::default(), false);
     if version == VERSION_2 {
         let (&flags, rest) = bytes.split_first()?;
-        (*bytes, origin) = (rest, Origin::of(flags)?);
+        *bytes = rest;
+        (origin, is_dead_letter) = Origin::of(flags)?;
     }
     let count = read_varint(bytes)?;
     let mut targets = SmallVec::new();
@@ -519,6 +534,7 @@ fn read_publish(mut payload: &[u8], version: u8, position: u64) -> Option<Entry<
         position,
         record_bytes,
         origin,
+        is_dead_letter,
         targets,
         received_at,
         exchange,
@@ -534,7 +550,7 @@ fn read_settle(mut payload: &[u8]) -> Option<Entry<'_>> {
     Some(Entry::Progress(Progressed { queue, settled, ..Progressed::default() }))
 }
 
-fn read_progress(mut payload: &[u8]) -> Option<Entry<'_>> {
+fn read_progress(mut payload: &[u8], version: u8) -> Option<Entry<'_>> {
     let payload = &mut payload;
     let queue = QueueId(read_varint(payload)?);
     let deliverable_below = Sequence(read_varint(payload)?);
@@ -542,8 +558,10 @@ fn read_progress(mut payload: &[u8]) -> Option<Entry<'_>> {
     let settled = read_ranges(payload, Some(count))?;
     let count = read_varint(payload)?;
     let delivered = read_ranges(payload, Some(count))?;
-    let returned = read_ranges(payload, None)?;
-    Some(Entry::Progress(Progressed { queue, settled, delivered, returned, deliverable_below }))
+    let count = if version == VERSION_3 { Some(read_varint(payload)?) } else { None };
+    let returned = read_ranges(payload, count)?;
+    let failed = read_ranges(payload, None)?;
+    Some(Entry::Progress(Progressed { queue, settled, delivered, returned, failed, deliverable_below }))
 }
 
 /// So many ranges, or all to the end.

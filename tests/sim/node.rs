@@ -140,7 +140,7 @@ impl Broker {
             held.is_changed = true;
             for effect in std::mem::take(&mut held.effects) {
                 match effect {
-                    Effect::Got { sequence, redelivered, is_durable, message } => {
+                    Effect::Got { sequence, redelivered, is_durable, message, .. } => {
                         if is_durable && !redelivered {
                             delivered.push(sequence);
                         }
@@ -150,7 +150,7 @@ impl Broker {
                     }
                     Effect::GetLater => {}
                     Effect::Settled(entry) => gone.push(settled(&entry)),
-                    Effect::Returned(entry) => returned.extend(entry.is_durable.then_some(entry.sequence)),
+                    Effect::Returned(entry, _) => returned.extend(entry.is_durable.then_some(entry.sequence)),
                     Effect::Note(below) => {
                         let progress = Progress { deliverable_below: below, ..Progress::default() };
                         held.notes.push((safe_at(store.append_progress(id, &progress), false), below));
@@ -352,7 +352,7 @@ impl Node {
         for id in queues {
             if let Some(held) = guard.get_mut(id) {
                 held.is_changed = true;
-                targets.push((*id, held.state.reserve()));
+                targets.push((*id, held.state.reserve(length as u32)));
             }
         }
         if targets.is_empty() {
@@ -399,7 +399,7 @@ impl Node {
     fn run(&mut self, id: QueueId, command: Command<'_>) {
         let mut guard = self.broker.queues.lock();
         let Some(held) = guard.get_mut(&id) else { return };
-        if let Command::Ack(sequences) | Command::Requeue(sequences) = &command {
+        if let Command::Ack(sequences) | Command::Requeue { plain: sequences, .. } = &command {
             held.unacked.retain(|sequence| !sequences.contains(sequence));
         }
         self.broker.run(id, held, command, false);
@@ -410,7 +410,7 @@ impl Node {
     }
 
     pub(crate) fn requeue(&mut self, id: QueueId, sequences: &[Sequence]) {
-        self.run(id, Command::Requeue(sequences));
+        self.run(id, Command::Requeue { plain: sequences, failed: &[] });
     }
 
     pub(crate) fn purge(&mut self, id: QueueId) {
@@ -447,7 +447,7 @@ impl Node {
         for id in to {
             if let Some(held) = guard.get_mut(id) {
                 held.is_changed = true;
-                targets.push((*id, held.state.reserve()));
+                targets.push((*id, held.state.reserve(length as u32)));
             }
         }
         if targets.is_empty() || entries.is_empty() {
@@ -593,6 +593,7 @@ fn entry(sequence: Sequence, place: Option<(Position, u32)>, message: &Arc<Messa
         body_bytes: message.body().len() as u32,
         record_bytes,
         returns: 0,
+        failures: 0,
         priority: 0,
         is_delivered: false,
         is_durable: place.is_some(),
@@ -617,8 +618,10 @@ fn found(store: &Store, recovered: &Recovered) -> Found {
         let read = &mut |at: usize, message: Option<Arc<Message>>| {
             let IndexEntry { sequence, is_delivered, returns, .. } = entries[at];
             let message = message.unwrap_or_else(|| panic!("{} {sequence}: its record is gone", queue.id));
-            let before =
-                messages.insert(sequence, FoundMessage { number: number(&message), is_delivered, returns });
+            let before = messages.insert(
+                sequence,
+                FoundMessage { number: number(&message), is_delivered, returns: returns.into() },
+            );
             assert_eq!(before, None, "{} {sequence} is there twice", queue.id);
         };
         store.read(&records, read).expect("what was recovered can be read");

@@ -9,6 +9,7 @@ use crate::amqp::frame::Output;
 use crate::amqp::method::{basic, channel, confirm, exchange, queue, tx};
 use crate::amqp::request::{Disposition, Request, Settle, Subscribe, Topology};
 use crate::name::{ConsumerTag, DeliveryTag, QueueName};
+use crate::queue::state::Return;
 use amq_protocol::protocol::AMQPClass;
 use std::sync::Arc;
 
@@ -170,11 +171,13 @@ impl Channel {
                 Ok(Some((request, Awaiting::GetOk { no_ack: get.no_ack })))
             }
             M::Reject(reject) => {
-                self.settle(DeliveryTag(reject.delivery_tag), false, requeue(reject.requeue))
+                self.settle(DeliveryTag(reject.delivery_tag), false, requeue(reject.requeue, Return::Failed))
             }
-            M::Nack(nack) => {
-                self.settle(DeliveryTag(nack.delivery_tag), nack.multiple, requeue(nack.requeue))
-            }
+            M::Nack(nack) => self.settle(
+                DeliveryTag(nack.delivery_tag),
+                nack.multiple,
+                requeue(nack.requeue, Return::Plain),
+            ),
             M::Recover(recover) => self.recover(recover.requeue, true),
             M::RecoverAsync(recover) => self.recover(recover.requeue, false),
             _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
@@ -260,7 +263,8 @@ impl Channel {
         if !is_requeue {
             return Err(not_implemented("requeue=false"));
         }
-        let settle = Settle { disposition: Disposition::Requeue, deliveries: self.unacked.take_all() };
+        let settle =
+            Settle { disposition: Disposition::Requeue(Return::Plain), deliveries: self.unacked.take_all() };
         let ok = Awaiting::Ok(Box::new(AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {}))));
         Ok(Some((Request::Settle(settle), if wants_reply { ok } else { Awaiting::Silence })))
     }
@@ -312,6 +316,7 @@ impl Channel {
     }
 }
 
-fn requeue(is_requeue: bool) -> Disposition {
-    if is_requeue { Disposition::Requeue } else { Disposition::Discard }
+/// RabbitMQ 4.3: who rejects a message has failed with it, who nacks gives it back.
+fn requeue(is_requeue: bool, how: Return) -> Disposition {
+    if is_requeue { Disposition::Requeue(how) } else { Disposition::Discard }
 }

@@ -17,6 +17,7 @@ use crate::name::{
     BindingKey, ChannelId, ConsumerId, ConsumerTag, ExchangeName, Position, QueueId, QueueName, Sequence,
     VhostName,
 };
+use crate::queue::state::Return;
 use crate::store::LARGE_BODY_BYTES;
 use crate::time;
 use std::collections::BTreeMap;
@@ -130,9 +131,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let reply = match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
             Ok(Outcome::Safe) => Reply::Published(Published::Safe),
             Ok(Outcome::SafeAt(at)) => Reply::Published(Published::SafeAt(at)),
+            Ok(Outcome::Rejected) => Reply::Published(Published::Rejected),
             Ok(Outcome::Unroutable) => return Reply::Published(Published::Unroutable(message)),
             Err(exception) => return Reply::Failed(exception),
         };
+        if self.broker.services.dead_letters.are_behind() {
+            self.wakes.flush();
+            Box::pin(self.broker.services.dead_letters.wait()).await;
+        }
         if let Some(point) = self.journal_limit(is_large) {
             self.wakes.flush();
             // A journal that failed ends the process: nothing is to be said here. Boxed, because it is rare and every
@@ -185,8 +191,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn settle_in(&mut self, queue: QueueId, sequences: &[Sequence], disposition: Disposition) {
         match disposition {
-            Disposition::Ack | Disposition::Discard => self.broker.ack(queue, sequences, &mut self.wakes),
-            Disposition::Requeue => self.broker.requeue(queue, sequences, &mut self.wakes),
+            Disposition::Ack => self.broker.ack(queue, sequences, &mut self.wakes),
+            Disposition::Discard => self.broker.discard(queue, sequences, &mut self.wakes),
+            Disposition::Requeue(how) => self.broker.requeue(queue, sequences, how, &mut self.wakes),
         }
     }
 
@@ -240,21 +247,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     async fn commit(&mut self, publishes: &[Publish], settles: &[Settle]) -> Result<Reply, Exception> {
         let messages: Vec<_> = publishes.iter().map(|publish| Arc::clone(&publish.message)).collect();
-        let (mut gone, mut requeued) = (ByQueue::new(), ByQueue::new());
-        for settle in settles {
-            let by_queue = if settle.disposition == Disposition::Requeue { &mut requeued } else { &mut gone };
-            add_by_queue(by_queue, &settle.deliveries);
-        }
-        let settles =
-            TransactionSettles { gone: gone.into_iter().collect(), requeued: requeued.into_iter().collect() };
+        let settles = by_disposition(settles);
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
-        let (unroutable, safe_at) = self.broker.commit(session, &messages, &settles, &mut self.wakes);
+        let committed = self.broker.commit(session, &messages, &settles, &mut self.wakes);
         self.resume_shared();
-        if let Some(safe_at) = safe_at {
+        if let Some(safe_at) = committed.safe_at {
             self.wakes.flush();
             self.broker.store.wait_safe(safe_at).await.map_err(Error::from)?;
         }
-        let returned = unroutable.into_iter().map(|index| &publishes[index]);
+        if committed.is_partial {
+            return Err(Error::PartialTransaction.into());
+        }
+        let returned = committed.unroutable.into_iter().map(|index| &publishes[index]);
         let returned = returned.filter(|publish| publish.mandatory);
         Ok(Reply::Committed { unroutable: returned.map(|publish| Arc::clone(&publish.message)).collect() })
     }
@@ -354,16 +358,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Gives back what a channel held: consumers first, so that nothing comes back to them; then everything it had and
     /// everything on its way to it, together, so that their order holds.
-    fn release(&mut self, release: &Release) {
+    pub(super) fn release(&mut self, release: &Release) {
         release.consumers.iter().for_each(|consumer| self.unsubscribe(*consumer));
         if release.had_replies {
             self.forget_reply_addresses(release.channel);
         }
-        let mut returning = self.handle_events();
-        add_by_queue(&mut returning, &release.deliveries);
-        for (queue, sequences) in returning {
-            self.broker.requeue(queue, &sequences, &mut self.wakes);
+        let mut orphans = self.handle_events();
+        let mut failed = ByQueue::new();
+        add_by_queue(&mut failed, &release.deliveries);
+        for (queue, failed) in failed {
+            let plain = orphans.remove(&queue).unwrap_or_default();
+            self.broker.requeue_all(queue, &plain, &failed, &mut self.wakes);
         }
+        self.requeue(orphans);
     }
 
     /// The connection is gone: carries out what its machine leaves behind.
@@ -373,6 +380,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Request::Settle(settle) => self.settle(&settle),
             _ => {}
         }
+    }
+}
+
+/// A transaction's settles, sorted by what becomes of the messages.
+fn by_disposition(settles: &[Settle]) -> TransactionSettles {
+    let of = |disposition: Disposition| {
+        let mut by_queue = ByQueue::new();
+        let meant = settles.iter().filter(|settle| settle.disposition == disposition);
+        meant.for_each(|settle| add_by_queue(&mut by_queue, &settle.deliveries));
+        by_queue
+    };
+    let requeued = [Return::Plain, Return::Failed].into_iter().flat_map(|how| {
+        of(Disposition::Requeue(how)).into_iter().map(move |(queue, sequences)| (queue, sequences, how))
+    });
+    TransactionSettles {
+        requeued: requeued.collect(),
+        gone: of(Disposition::Ack).into_iter().collect(),
+        discarded: of(Disposition::Discard).into_iter().collect(),
     }
 }
 

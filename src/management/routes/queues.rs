@@ -4,6 +4,7 @@ use crate::broker::declare::{DeclareQueue, DeleteIf};
 use crate::management::{Answer, Call, body::Body, error::Error, routes::consumers, view};
 use crate::name::{QueueId, QueueName, Sequence};
 use crate::outbox::Wakes;
+use crate::queue::state::Return;
 use crate::queue::{Queue, classic::Taken};
 use serde_json::Value;
 use std::sync::Arc;
@@ -83,8 +84,9 @@ pub(in crate::management) fn purge(call: &Call) -> Result<Answer, Error> {
 /// What becomes of the messages that a request looks at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Requeued,
-    Gone,
+    Acked,
+    Discarded,
+    Requeued(Return),
 }
 
 /// Takes messages out of the queue, shows them, and puts them back where they were or not, as the body says.
@@ -108,8 +110,9 @@ pub(in crate::management) fn get(call: &Call) -> Result<Answer, Error> {
     let sequences: Vec<Sequence> = taken.iter().map(|(_, taken)| taken.sequence).collect();
     if let Some((queue, _)) = taken.first() {
         match fate {
-            Fate::Requeued => broker.requeue(*queue, &sequences, &mut wakes),
-            Fate::Gone => broker.ack(*queue, &sequences, &mut wakes),
+            Fate::Requeued(how) => broker.requeue(*queue, &sequences, how, &mut wakes),
+            Fate::Discarded => broker.discard(*queue, &sequences, &mut wakes),
+            Fate::Acked => broker.ack(*queue, &sequences, &mut wakes),
         }
     }
     Ok(Answer::Json(Value::Array(shown)))
@@ -117,8 +120,10 @@ pub(in crate::management) fn get(call: &Call) -> Result<Answer, Error> {
 
 fn fate(body: &Body) -> Result<Fate, Error> {
     match body.text("ackmode")? {
-        Some("ack_requeue_true" | "reject_requeue_true") => Ok(Fate::Requeued),
-        Some("ack_requeue_false" | "reject_requeue_false") => Ok(Fate::Gone),
+        Some("ack_requeue_true") => Ok(Fate::Requeued(Return::Plain)),
+        Some("reject_requeue_true") => Ok(Fate::Requeued(Return::Failed)),
+        Some("ack_requeue_false") => Ok(Fate::Acked),
+        Some("reject_requeue_false") => Ok(Fate::Discarded),
         _ => Err(Error::BadRequest(
             "ackmode must be one of ack_requeue_true, reject_requeue_true, ack_requeue_false, reject_requeue_false"
                 .into(),

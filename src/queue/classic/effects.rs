@@ -2,14 +2,15 @@
 
 use super::work::Work;
 use super::{Inner, Outcome, Queue, Taken};
+use crate::arguments;
 use crate::durability::{Level, Point};
 use crate::event::{Delivery, Event, Source};
 use crate::message::Message;
-use crate::name::Sequence;
+use crate::name::{ConsumerId, Sequence};
 use crate::outbox::{Room, Wakes};
 use crate::queue::Pager;
 use crate::queue::memory::Reported;
-use crate::queue::state::{Command, ConsumerKey, Effect};
+use crate::queue::state::{Command, ConsumerKey, Effect, Return};
 use crate::store::SyncWaiter;
 use crate::store::record::{Origin, Progress};
 use crate::time::Millis;
@@ -56,12 +57,14 @@ impl Queue {
             if !inner.state.has_more() {
                 break;
             }
-            inner.state.apply(Millis::default(), Command::Continue, &mut work.effects);
+            let now = inner.now_for(&Command::Continue);
+            inner.state.apply(now, Command::Continue, &mut work.effects);
             if work.effects.is_empty() {
                 break;
             }
         }
         self.write_down(work);
+        self.count_leaving(inner);
         let own_bytes = inner.state.memory_bytes();
         let before = inner.reported_bytes;
         if self.services.memory.report(&mut inner.reported_bytes, own_bytes) == Reported::Tell {
@@ -75,15 +78,16 @@ impl Queue {
 
     /// Appends what became of messages to the journal, and gives back what they held.
     fn write_down(&self, work: &mut Work) {
-        let Work { settled, settled_ranges, delivered, returned, settled_pages, .. } = work;
-        let progress =
-            Progress { settled, settled_ranges, delivered, returned, deliverable_below: Sequence(0) };
+        let Work { settled, settled_ranges, delivered, returned, failed, settled_pages, .. } = work;
+        let deliverable_below = Sequence(0);
+        let progress = Progress { settled, settled_ranges, delivered, returned, failed, deliverable_below };
         if !settled.is_empty() || !progress.is_empty() {
             self.services.store.append_progress(self.definition.id, &progress);
             settled.clear();
             settled_ranges.clear();
             delivered.clear();
             returned.clear();
+            failed.clear();
         }
         if !settled_pages.is_empty() {
             self.services.pager.release(self.definition.id, std::mem::take(settled_pages));
@@ -99,18 +103,25 @@ impl Queue {
         wakes: &mut Wakes,
     ) {
         match effect {
-            Effect::Deliver { consumer, sequence, redelivered, is_durable, message } => {
+            Effect::Deliver { consumer, sequence, redelivered, is_durable, returns, failures, message } => {
                 if is_durable && !redelivered && work.noted != Some(sequence) {
                     work.delivered.push(sequence);
                 }
+                let message = inner.told(message, returns, failures);
                 self.deliver(inner, work, consumer, (sequence, redelivered, message), wakes);
             }
-            Effect::Settled(entry) | Effect::Expired(entry) => work.settle(entry),
-            Effect::Got { sequence, redelivered, is_durable, message } => {
+            Effect::Settled(entry) => work.settle(entry),
+            Effect::Left(_, reason) => inner.counters.left[reason as usize - 1] += 1,
+            Effect::DeadLetters => self.services.dead_letters.add(self.weak()),
+            Effect::TimedOut { consumer: (key, id), timeout_ms } => {
+                tell_timeout(inner, key, id, timeout_ms, wakes);
+            }
+            Effect::Got { sequence, redelivered, is_durable, returns, failures, message } => {
                 if is_durable && !redelivered {
                     work.delivered.push(sequence);
                 }
                 inner.counters.redelivered += u64::from(redelivered);
+                let message = inner.told(message, returns, failures);
                 let ready_left = inner.state.ready_count();
                 outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
             }
@@ -118,9 +129,12 @@ impl Queue {
             // `subscribe` has looked for it already.
             Effect::Subscribed(_) => {}
             Effect::Unused => outcome.is_unused = true,
-            Effect::Returned(entry) => {
+            Effect::Returned(entry, how) => {
                 if entry.is_durable {
                     work.returned.push(entry.sequence);
+                }
+                if entry.is_durable && how == Return::Failed {
+                    work.failed.push(entry.sequence);
                 }
             }
             Effect::Note(below) => self.note(inner, work, below),
@@ -196,6 +210,28 @@ impl Queue {
             wakes.note_full(&subscription.outbox);
             inner.state.apply(Millis::default(), Command::Block(key, id), &mut work.effects);
         }
+    }
+}
+
+/// Tells a consumer's connection that it has had a message for too long.
+fn tell_timeout(inner: &Inner, key: ConsumerKey, id: ConsumerId, timeout_ms: u64, wakes: &mut Wakes) {
+    let subscription = inner.subscriptions.get(key.0).and_then(Option::as_ref);
+    let Some(subscription) = subscription.filter(|subscription| subscription.id == id) else { return };
+    let channel = subscription.channel;
+    subscription.outbox.push(Event::ConsumerTimedOut { channel, consumer: id, timeout_ms });
+    wakes.add(&subscription.outbox);
+}
+
+impl Inner {
+    /// The message as its consumer gets it: told how often it came back, where the queue counts that.
+    fn told(&self, message: Arc<Message>, returns: u16, failures: u16) -> Arc<Message> {
+        if returns == 0 || !self.settings.counts_deliveries {
+            return message;
+        }
+        let failed = (failures > 0).then_some(("x-delivery-count", failures));
+        let counts = std::iter::once(("x-acquired-count", returns)).chain(failed);
+        let counts = counts.map(|(name, count)| (name, arguments::Value::LongLongInt(count.into())));
+        Arc::new(message.with_headers(counts))
     }
 }
 

@@ -13,6 +13,10 @@ pub struct Counters {
     pub acked: u64,
     /// Messages whose record could not be read any more.
     pub lost: u64,
+    /// Messages that a full queue did not take.
+    pub rejected: u64,
+    /// Messages that left without being consumed, by [`Reason`](crate::dead_letter::Reason).
+    pub left: [u64; 4],
 }
 
 /// What a queue holds now, for people and for `declare-ok`.
@@ -27,6 +31,12 @@ pub struct Figures {
     pub paged: usize,
     /// What messages take of memory, about.
     pub memory_bytes: u64,
+    /// Dead letters on their way.
+    pub leaving: usize,
+    /// Messages that came back and are not ready yet.
+    pub held: usize,
     pub consumers: usize,
+    /// When the queue goes, if nobody uses it until then.
+    pub lease_until: Option<crate::time::Millis>,
     pub counters: Counters,
 }

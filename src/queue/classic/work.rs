@@ -27,6 +27,8 @@ pub(super) struct Work {
     pub(super) settled_ranges: Vec<Range>,
     pub(super) delivered: Vec<Sequence>,
     pub(super) returned: Vec<Sequence>,
+    /// Those of them that came back because their consumer failed.
+    pub(super) failed: Vec<Sequence>,
     /// Pages whose messages are gone.
     pub(super) settled_pages: Vec<PageSummary>,
     /// Settled by the command, but not to be journaled: they stand in a transaction's group.

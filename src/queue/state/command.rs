@@ -1,6 +1,7 @@
 //! What a queue machine is asked, and what it answers. PURE.
 
-use super::{Consumer, ConsumerKey, Entry, Load, NewImage, Wanted};
+use super::{Consumer, ConsumerKey, Entry, Load, NewImage, Return, Wanted};
+use crate::dead_letter::Reason;
 use crate::message::Message;
 use crate::name::{ConsumerId, Position, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary};
@@ -13,6 +14,8 @@ pub enum Command<'a> {
     Enqueue(Entry),
     /// The same, where the message's own record says already that it may have been delivered.
     EnqueueNoted(Entry),
+    /// The message leaves as it comes, for this reason: the queue is full, and it is to be a dead letter.
+    Bury(Entry, Reason),
     /// Give up a reserved place: the message goes elsewhere or nowhere.
     Release(Sequence),
     /// Add a consumer.
@@ -26,8 +29,15 @@ pub enum Command<'a> {
     },
     /// Settle unacked messages for good.
     Ack(&'a [Sequence]),
+    /// Unacked messages leave: their consumer does not want them back.
+    Discard(&'a [Sequence]),
     /// Return unacked messages to their places.
-    Requeue(&'a [Sequence]),
+    Requeue {
+        /// Given back.
+        plain: &'a [Sequence],
+        /// Their consumers failed.
+        failed: &'a [Sequence],
+    },
     /// The consumer's connection takes no more for now.
     Block(ConsumerKey, ConsumerId),
     /// The consumer may take messages again: room in its outbox, credit on its channel.
@@ -38,8 +48,12 @@ pub enum Command<'a> {
     Purge,
     /// Go on delivering: see [`State::has_more`].
     Continue,
-    /// Nothing but what every command does first: settle what expired.
+    /// Nothing but what every command does first: see to what is due.
     Expire,
+    /// Let messages leave until the queue is within its limits, in slices: see [`State::is_over`](super::State::is_over).
+    Trim,
+    /// Dead letters are safe elsewhere, or nobody wants them.
+    Buried(&'a [Sequence]),
     /// The answer to [`Load::Bodies`].
     Loaded(Vec<(Wanted, Read)>),
     /// The answer to [`Load::Page`].
@@ -98,6 +112,10 @@ pub enum Effect {
         redelivered: bool,
         /// Whether a restart brings it back.
         is_durable: bool,
+        /// How often it came back before.
+        returns: u16,
+        /// How often of these its consumer had failed.
+        failures: u16,
         /// The message.
         message: Arc<Message>,
     },
@@ -109,6 +127,10 @@ pub enum Effect {
         redelivered: bool,
         /// Whether a restart brings it back.
         is_durable: bool,
+        /// How often it came back before.
+        returns: u16,
+        /// How often of these its consumer had failed.
+        failures: u16,
         /// The message.
         message: Arc<Message>,
     },
@@ -116,12 +138,21 @@ pub enum Effect {
     GetLater,
     /// The message is gone for good: its record may go, too.
     Settled(IndexEntry),
-    /// The message lived its time and is gone for good.
-    Expired(IndexEntry),
+    /// The message left without being consumed. It is settled now, or it will be when it is moved.
+    Left(IndexEntry, Reason),
+    /// Dead letters are to be moved: see [`State::dead`](super::State::dead).
+    DeadLetters,
+    /// The consumer has had a message for longer than it may.
+    TimedOut {
+        /// Who.
+        consumer: (ConsumerKey, ConsumerId),
+        /// How long it may, in milliseconds.
+        timeout_ms: u64,
+    },
     /// The message cannot be read any more and is gone for good.
     Lost(IndexEntry),
     /// The message was delivered and came back.
-    Returned(IndexEntry),
+    Returned(IndexEntry, Return),
     /// Messages below are about to be delivered: answer with [`Command::Noted`] once that is durable.
     Note(Sequence),
     /// A page of messages is gone for good: its image may go once its records were given back.

@@ -4,43 +4,54 @@
 //! outboxes or the clock: whoever applies a command carries its effects out, in order, before the next command.
 //!
 //! ```text
-//!              Enqueue                 Deliver                    Ack, Discard
+//!              Enqueue                 Deliver                    Ack
 //!   (reserved) ───────►  ready  ─────────────────────►  unacked ───────────────►  Settled
-//!                          ▲       (no-ack: Settled)       │
-//!                          └───────────────────────────────┘
-//!                                      Requeue
+//!                         │ ▲       (no-ack: Settled)     │ │
+//!                         │ └─────────── (held) ◄─────────┘ │
+//!                         │             Requeue             │ Discard, delivery limit
+//!                         │ expiry, limits                  ▼
+//!                         └───────────────────────────►  leaving ──── Buried ──►  Settled
+//!                                                    (nobody wants it: Dropped)
 //! ```
 //!
 //! A message that waits need not be in memory: its entry may know only where it stands in the journal, and a run of such
 //! entries may be a page in the metadata store. What has to be read for the next deliveries is asked for by
 //! [`Effect::Load`], at most one thing at a time, and comes with [`Command::Loaded`] or [`Command::PageLoaded`].
+//!
+//! One file for each of: delivering ([`delivery`]), what becomes of what was delivered ([`settling`]), limits and expiry
+//! ([`leaving`]), what a checkpoint keeps ([`kept`]).
 
+mod aside;
 mod command;
 mod consumers;
+mod delivery;
+mod kept;
+mod leaving;
 mod pages;
 mod ready;
 mod settings;
+mod settling;
 #[cfg(test)]
 mod tests;
 
+pub use aside::Dead;
 pub use command::{Command, Effect, Read};
 pub use consumers::{ChannelCredit, Consumer, ConsumerKey};
+pub use leaving::Verdict;
 pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
-pub use settings::{Bounds, Pressure, Shape};
+pub use settings::{Bounds, Overflow, Pressure, Retry, Return, Rules, Shape};
 
-use crate::name::{ConsumerId, Position, Sequence};
-use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
+use crate::name::{ConsumerId, Sequence};
+use crate::store::index::{ImageId, IndexEntry, PageSummary};
 use crate::time::Millis;
+use aside::{Held, Leaving};
 use consumers::Consumers;
 use foldhash::HashMap;
 use ready::Ready;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use settling::Unacked;
+use std::collections::BTreeMap;
 
-/// How many messages one command delivers at most, so that whoever carries the effects out can stop a consumer whose
-/// outbox is full.
-const DELIVERIES_MAX: usize = 64;
 /// How many messages one command lets leave memory at most.
 const EVICTIONS_MAX: usize = 1024;
 
@@ -49,13 +60,6 @@ const EVICTIONS_MAX: usize = 1024;
 pub enum Refusal {
     /// Another consumer has the queue for itself, or others have it and this one wants to.
     ExclusiveUse,
-}
-
-/// An unacked message and who has it; nobody's consumer for `basic.get`.
-#[derive(Debug)]
-struct Unacked {
-    entry: Entry,
-    holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>,
 }
 
 /// Why something is being read.
@@ -84,18 +88,23 @@ impl Loading {
 #[derive(Debug, Default)]
 pub struct State {
     bounds: Bounds,
+    rules: Rules,
     ready: Ready,
     unacked: HashMap<Sequence, Unacked>,
     unacked_bytes: u64,
     /// What unacked messages take of memory.
     unacked_memory_bytes: u64,
+    leaving: Leaving,
+    held: Held,
+    /// When to look for consumers that take too long; none while none can.
+    timeouts_at: Option<Millis>,
     /// What is being read.
     loading: Loading,
     /// Somebody's `Get` waits for the first message to be read.
     has_get_waiting: bool,
     pressure: Pressure,
-    /// Places given to publishes that have not arrived yet.
-    reserved: BTreeSet<Sequence>,
+    /// Places given to publishes that have not arrived yet, and the bytes of their bodies.
+    reserved: BTreeMap<Sequence, u32>,
     next_sequence: Sequence,
     consumers: Consumers,
     noted: Noted,
@@ -111,28 +120,17 @@ struct Noted {
 }
 
 impl State {
-    /// A queue of that shape with what recovery found. [`State::hand_on`] is to follow.
-    pub fn recovered(shape: Shape, image: QueueImage) -> Self {
-        let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
-        let ready = Ready::new(shape.max_priority, image.next_image, shape.bounds);
-        let next_sequence = image.next_sequence.max(Sequence(1));
-        let bounds = shape.bounds;
-        let mut state = Self { bounds, ready, consumers, next_sequence, ..Self::default() };
-        let QueueImage { mut pages, mut entries, .. } = image;
-        pages.sort_unstable_by_key(|page| (page.level, page.first));
-        entries.sort_unstable_by_key(|entry| entry.sequence);
-        pages.into_iter().for_each(|page| state.ready.add_page(page));
-        for index in entries {
-            state.ready.insert(Entry { index, message: None });
-        }
-        // A node may have very many queues of which few will be used soon.
-        state.ready.shrink();
-        state
-    }
-
     /// How short memory is, from now on.
     pub fn set_pressure(&mut self, pressure: Pressure) {
         self.pressure = pressure;
+    }
+
+    /// What holds from now on. [`Command::Trim`] is to follow until the queue is within its limits.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        if rules.consumer_timeout_ms.is_none() {
+            self.timeouts_at = None;
+        }
     }
 
     /// Whether a message that came now would wait without being in memory.
@@ -144,10 +142,11 @@ impl State {
         self.pressure.is_lean && self.memory_bytes() >= self.pressure.keep_bytes
     }
 
-    /// Takes the next place in the queue. It must be followed by `Enqueue` or `Release`.
-    pub fn reserve(&mut self) -> Sequence {
+    /// Takes the next place in the queue, for a message of so many bytes. It must be followed by `Enqueue`, `Bury` or
+    /// `Release`.
+    pub fn reserve(&mut self, body_bytes: u32) -> Sequence {
         let sequence = self.take_sequence();
-        self.reserved.insert(sequence);
+        self.reserved.insert(sequence, body_bytes);
         sequence
     }
 
@@ -158,58 +157,76 @@ impl State {
         sequence
     }
 
-    /// Carries out a command. What expired by `now` is gone before, and before anybody gets it.
+    fn arrived(&mut self, sequence: Sequence) {
+        if !self.reserved.is_empty() {
+            self.reserved.remove(&sequence);
+        }
+    }
+
+    /// Carries out a command. What is due at `now` happens before.
     ///
-    /// `now` counts only while [`State::next_deadline`] says so.
+    /// `now` counts only while [`State::wants_time`] says so.
     pub fn apply(&mut self, now: Millis, command: Command<'_>, effects: &mut Vec<Effect>) {
-        self.expire(now, effects);
+        self.pass(now, effects);
         match command {
             Command::Enqueue(entry) => self.arrive(now, entry, false, effects),
             Command::EnqueueNoted(entry) => self.arrive(now, entry, true, effects),
-            Command::Release(sequence) => {
-                self.reserved.remove(&sequence);
+            Command::Bury(entry, reason) => {
+                self.arrived(entry.index.sequence);
+                self.leave(entry, reason, effects);
             }
+            Command::Release(sequence) => self.arrived(sequence),
             Command::Subscribe(consumer) => {
                 effects.push(Effect::Subscribed(self.consumers.add(consumer)));
-                self.dispatch(effects);
+                self.dispatch(now, effects);
             }
             Command::Unsubscribe(key, id) => {
                 if self.consumers.remove(key, id).is_some() && self.consumers.len() == 0 {
                     effects.push(Effect::Unused);
                 }
                 // Where one consumer is served at a time another may have taken over.
-                self.dispatch(effects);
+                self.dispatch(now, effects);
             }
-            Command::Get { acknowledges } => self.get(acknowledges, effects),
+            Command::Get { acknowledges } => self.get(now, acknowledges, effects),
             Command::Ack(sequences) => {
                 for sequence in sequences {
                     self.ack(*sequence, effects);
                 }
-                self.dispatch(effects);
+                self.dispatch(now, effects);
             }
-            Command::Requeue(sequences) => {
-                sequences.iter().for_each(|sequence| self.requeue(*sequence, effects));
-                self.expire(now, effects);
-                self.dispatch(effects);
+            Command::Discard(sequences) => {
+                sequences.iter().for_each(|sequence| self.discard(*sequence, effects));
+                self.dispatch(now, effects);
+            }
+            Command::Requeue { plain, failed } => {
+                plain.iter().for_each(|sequence| self.requeue(now, *sequence, Return::Plain, effects));
+                failed.iter().for_each(|sequence| self.requeue(now, *sequence, Return::Failed, effects));
+                self.pass(now, effects);
+                self.trim(effects);
+                self.dispatch(now, effects);
             }
             Command::Block(key, id) => self.consumers.set_blocked(key, id, true),
             Command::Resume(key, id) => {
                 self.consumers.set_blocked(key, id, false);
-                self.dispatch(effects);
+                self.dispatch(now, effects);
             }
             Command::SetPrefetch(key, id, prefetch) => {
                 self.consumers.set_prefetch(key, id, prefetch);
-                self.dispatch(effects);
+                self.dispatch(now, effects);
             }
             Command::Purge => self.purge(effects),
-            Command::Continue => self.dispatch(effects),
-            Command::Expire => {}
-            Command::Loaded(read) => self.loaded(read, effects),
+            Command::Continue => self.dispatch(now, effects),
+            Command::Expire => self.dispatch(now, effects),
+            Command::Trim => self.trim(effects),
+            Command::Buried(sequences) => {
+                sequences.iter().for_each(|sequence| self.buried(*sequence, effects));
+            }
+            Command::Loaded(read) => self.loaded(now, read, effects),
             Command::PageLoaded { level, page, entries, is_rebuilt } => {
                 self.page_loaded(now, level, &page, entries, is_rebuilt, effects);
             }
-            Command::Noted(sequence) => self.noted(sequence, effects),
-            Command::NotedInVain => self.noted(self.noted.asked, effects),
+            Command::Noted(sequence) => self.noted(now, sequence, effects),
+            Command::NotedInVain => self.noted(now, self.noted.asked, effects),
             Command::Evict { bytes } => self.evict(bytes, effects),
             Command::Stored { level, sequence, position, record_bytes } => {
                 self.ready.stored(level, sequence, position, record_bytes);
@@ -218,13 +235,23 @@ impl State {
         self.load(now, effects);
     }
 
+    /// Lets time pass: what was held is ready, what lived its time leaves, who took too long is told.
+    fn pass(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        while let Some(entry) = self.held.pop_due(now) {
+            self.ready.insert(entry);
+        }
+        self.expire(now, effects);
+        self.mind_timeouts(now, effects);
+    }
+
     /// Asks for what the next deliveries need, and hands on what is to be done with images.
     fn load(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.ready.missing() > 0 && self.loading == Loading::Nothing {
             let is_wanted = self.has_get_waiting || self.consumers.is_any_ready();
             let window = self.pressure.window;
-            let load = if is_wanted { self.ready.next_load(window) } else { None };
-            if let Some(load) = load {
+            let next = if is_wanted { self.ready.next_load(window) } else { None };
+            let next = next.or_else(|| if self.is_over() { self.ready.lowest_page() } else { None });
+            if let Some(load) = next {
                 self.loading = Loading::of(&load, false);
                 effects.push(Effect::Load(load));
             } else if let Some(load) = self.ready.due_page(now) {
@@ -263,24 +290,18 @@ impl State {
         if is_due {
             self.ready.page_back(now, level, page.first);
         }
-        self.dispatch(effects);
-    }
-
-    fn noted(&mut self, below: Sequence, effects: &mut Vec<Effect>) {
-        // What a checkpoint has forgotten since does not count.
-        if below == self.noted.asked {
-            self.noted.durable = below;
-        }
-        self.dispatch(effects);
+        self.trim(effects);
+        self.dispatch(now, effects);
     }
 
     fn purge(&mut self, effects: &mut Vec<Effect>) {
         let gone = self.ready.take();
         effects.extend(gone.entries.iter().map(|entry| Effect::Settled(entry.index)));
         effects.extend(gone.pages.into_iter().map(|page| Effect::PageSettled(Box::new(page))));
+        effects.extend(self.held.take().map(|entry| Effect::Settled(entry.index)));
     }
 
-    fn loaded(&mut self, read: Vec<(Wanted, Read)>, effects: &mut Vec<Effect>) {
+    fn loaded(&mut self, now: Millis, read: Vec<(Wanted, Read)>, effects: &mut Vec<Effect>) {
         if self.loading == Loading::Bodies {
             self.loading = Loading::Nothing;
         }
@@ -293,19 +314,12 @@ impl State {
                 }
             }
         }
-        self.dispatch(effects);
+        self.dispatch(now, effects);
     }
 
     fn evict(&mut self, bytes: u64, effects: &mut Vec<Effect>) {
-        let mut freed = 0;
-        if self.unacked_memory_bytes > 0 {
-            for unacked in self.unacked.values_mut().filter(|unacked| unacked.entry.index.position.is_some())
-            {
-                freed += unacked.entry.memory_bytes();
-                unacked.entry.message = None;
-            }
-            self.unacked_memory_bytes -= freed;
-        }
+        let mut freed = self.evict_unacked() + self.leaving.evict();
+        freed += self.held.evict();
         let mut unstored = Vec::new();
         self.ready.evict(bytes.saturating_sub(freed), EVICTIONS_MAX, &mut unstored);
         let unstored = unstored.into_iter();
@@ -316,15 +330,15 @@ impl State {
         }));
     }
 
-    fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        while let Some(entry) = self.ready.pop_expired(now) {
-            effects.push(Effect::Expired(entry.index));
-        }
+    /// When the queue wants to be woken: a message expires or is ready again, or a consumer takes too long.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let deadlines = [self.ready.next_deadline(), self.held.next_deadline(), self.timeouts_at];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// When the next message expires.
-    pub fn next_deadline(&self) -> Option<Millis> {
-        self.ready.next_deadline()
+    /// Whether the time matters to every command now.
+    pub fn wants_time(&self) -> bool {
+        self.rules.consumer_timeout_ms.is_some() || self.next_deadline().is_some()
     }
 
     /// The consumer that is served, where only one is.
@@ -348,137 +362,10 @@ impl State {
         if has_exclusive || is_taken { Err(Refusal::ExclusiveUse) } else { Ok(()) }
     }
 
-    fn arrive(&mut self, now: Millis, entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
-        if !self.reserved.is_empty() {
-            self.reserved.remove(&entry.index.sequence);
-        }
-        self.enqueue(entry, is_noted, effects);
-        // A message that lives no time at all is delivered at once or never.
-        self.expire(now, effects);
-    }
-
-    fn enqueue(&mut self, mut entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
-        // The common case of a queue that keeps up: nothing waits, so the message goes straight through.
-        if self.would_deliver()
-            && entry.message.is_some()
-            && (is_noted || self.may_deliver(entry.index, effects))
-            && let Some((key, consumer)) = self.consumers.take_next()
-        {
-            let holder =
-                consumer.acknowledges.then(|| (key, consumer.id, Arc::clone(&consumer.channel_credit)));
-            self.deliver(key, holder, entry, effects);
-            return;
-        }
-        if entry.index.position.is_some() && self.must_park() {
-            entry.message = None;
-        }
-        self.ready.insert(entry);
-        self.dispatch(effects);
-    }
-
-    /// Delivers while there is a message and somebody to take it, up to the bound.
-    fn dispatch(&mut self, effects: &mut Vec<Effect>) {
-        for _ in 0..DELIVERIES_MAX {
-            let Some(front) = self.ready.front() else { return };
-            if !self.consumers.is_any_ready() || !self.may_deliver(front, effects) {
-                return;
-            }
-            let Some((key, consumer)) = self.consumers.take_next() else { return };
-            let holder =
-                consumer.acknowledges.then(|| (key, consumer.id, Arc::clone(&consumer.channel_credit)));
-            let Some(entry) = self.ready.pop() else { return };
-            self.deliver(key, holder, entry, effects);
-        }
-    }
-
-    /// Whether it is durable that the message may have been delivered; if not, or not for long, that is asked for.
-    fn may_deliver(&mut self, entry: IndexEntry, effects: &mut Vec<Effect>) -> bool {
-        if entry.is_delivered || !entry.is_durable || self.ready.has_priorities() {
-            return true;
-        }
-        let noted_messages = u64::from(self.bounds.noted_messages);
-        if entry.sequence.0 + noted_messages / 2 >= self.noted.asked.0 {
-            self.noted.asked = Sequence(entry.sequence.0 + noted_messages);
-            effects.push(Effect::Note(self.noted.asked));
-        }
-        entry.sequence < self.noted.durable
-    }
-
-    fn deliver(
-        &mut self,
-        consumer: ConsumerKey,
-        holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>,
-        entry: Entry,
-        effects: &mut Vec<Effect>,
-    ) {
-        let IndexEntry { sequence, is_delivered: redelivered, is_durable, .. } = entry.index;
-        let Some(message) = entry.message.clone() else {
-            debug_assert!(false, "only what is in memory is taken for a delivery");
-            return;
-        };
-        effects.push(Effect::Deliver { consumer, sequence, redelivered, is_durable, message });
-        match holder {
-            Some(holder) => self.hold(entry, Some(holder)),
-            None => effects.push(Effect::Settled(entry.index)),
-        }
-    }
-
-    fn hold(&mut self, mut entry: Entry, holder: Option<(ConsumerKey, ConsumerId, Arc<ChannelCredit>)>) {
-        self.unacked_bytes += u64::from(entry.index.body_bytes);
-        entry.index.is_delivered = true;
-        if entry.index.position.is_some() && self.must_park() {
-            entry.message = None;
-        }
-        self.unacked_memory_bytes += entry.memory_bytes();
-        self.unacked.insert(entry.index.sequence, Unacked { entry, holder });
-    }
-
-    fn get(&mut self, acknowledges: bool, effects: &mut Vec<Effect>) {
-        let front = self.ready.front();
-        let may_deliver = front.is_some_and(|front| self.may_deliver(front, effects));
-        let Some(entry) = (if may_deliver { self.ready.pop() } else { None }) else {
-            self.has_get_waiting = !self.ready.is_empty();
-            effects.extend(self.has_get_waiting.then_some(Effect::GetLater));
-            return;
-        };
-        self.has_get_waiting = false;
-        let IndexEntry { sequence, is_delivered: redelivered, is_durable, .. } = entry.index;
-        let Some(message) = entry.message.clone() else { return };
-        effects.push(Effect::Got { sequence, redelivered, is_durable, message });
-        if acknowledges {
-            self.hold(entry, None);
-        } else {
-            effects.push(Effect::Settled(entry.index));
-        }
-    }
-
-    fn ack(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
-        if let Some(entry) = self.take_unacked(sequence) {
-            effects.push(Effect::Settled(entry.index));
-        }
-    }
-
-    fn requeue(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
-        if let Some(mut entry) = self.take_unacked(sequence) {
-            entry.index.returns = entry.index.returns.saturating_add(1);
-            effects.push(Effect::Returned(entry.index));
-            self.ready.insert(entry);
-        }
-    }
-
-    fn take_unacked(&mut self, sequence: Sequence) -> Option<Entry> {
-        let Unacked { entry, holder } = self.unacked.remove(&sequence)?;
-        self.unacked_bytes -= u64::from(entry.index.body_bytes);
-        self.unacked_memory_bytes -= entry.memory_bytes();
-        if let Some((key, id, credit)) = holder {
-            self.consumers.give_back(key, id, &credit);
-        }
-        Some(entry)
-    }
-
     /// What its messages take of memory.
     pub fn memory_bytes(&self) -> u64 {
-        self.ready.memory_bytes() + self.unacked_memory_bytes
+        let aside = self.leaving.memory_bytes() + self.held.memory_bytes();
+        self.ready.memory_bytes() + self.unacked_memory_bytes + aside
     }
 
     /// How many messages that wait are in the journal only.
@@ -496,14 +383,19 @@ impl State {
         self.unacked.len()
     }
 
+    /// How many dead messages are on their way to the dead-letter exchange.
+    pub fn leaving_count(&self) -> usize {
+        self.leaving.len()
+    }
+
+    /// How many messages came back and are not ready yet.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// Body bytes of ready and of unacked messages.
     pub fn body_bytes(&self) -> (u64, u64) {
         (self.ready.body_bytes(), self.unacked_bytes)
-    }
-
-    /// An unacked message's entry, for a transaction's group.
-    pub fn unacked_entry(&self, sequence: Sequence) -> Option<IndexEntry> {
-        self.unacked.get(&sequence).map(|unacked| unacked.entry.index)
     }
 
     /// The consumers, in no order that means something.
@@ -524,62 +416,5 @@ impl State {
     /// The next place that will be given out.
     pub fn next_sequence(&self) -> Sequence {
         self.next_sequence
-    }
-
-    /// Whether a message that came now would be delivered at once and be unacked then.
-    pub fn would_deliver(&self) -> bool {
-        self.ready.is_empty() && self.consumers.is_any_ready()
-    }
-
-    /// What a checkpoint keeps. What it wants done with images comes with the effects.
-    pub fn image(&mut self, effects: &mut Vec<Effect>) -> QueueImage {
-        let is_answered = self.noted.durable == self.noted.asked;
-        if self.consumers.len() == 0 && !self.has_get_waiting && is_answered {
-            // Every delivery so far is written down. Whoever comes next has it noted anew.
-            self.noted = Noted::default();
-        }
-        let (next_sequence, deliverable_below) = (self.next_sequence, self.noted.asked);
-        let mut image = QueueImage { next_sequence, deliverable_below, ..QueueImage::default() };
-        self.ready.image(&mut image);
-        let unacked = self.unacked.values().map(|unacked| unacked.entry.index);
-        let unacked = unacked.filter(|entry| entry.is_durable);
-        image.unacked = unacked.clone().map(|entry| entry.sequence).collect();
-        image.entries.extend(unacked);
-        image.reserved.extend(&self.reserved);
-        self.load(Millis::default(), effects);
-        image
-    }
-
-    /// A message's record moved in the journal. `to` is the new record's position and length.
-    pub fn relocate(&mut self, sequence: Sequence, from: Position, to: (Position, u32)) -> Relocated {
-        match self.unacked.get_mut(&sequence).map(|unacked| &mut unacked.entry.index) {
-            Some(index) if index.position == from => {
-                (index.position, index.record_bytes) = to;
-                Relocated::Moved
-            }
-            Some(_) => Relocated::Refused,
-            None => self.ready.relocate(sequence, from, to),
-        }
-    }
-
-    /// The entries, ready and unacked, whose records stand between two positions, and the cold pages that may have such.
-    pub fn records_between(&self, from: Position, to: Position) -> (Vec<IndexEntry>, Vec<Load>) {
-        let unacked = self.unacked.values().map(|unacked| &unacked.entry);
-        let entries = self.ready.iter().chain(unacked).map(|entry| entry.index);
-        let entries = entries.filter(|entry| from <= entry.position && entry.position < to);
-        (entries.collect(), self.ready.cold_pages(from, to))
-    }
-
-    /// Gives back what unacked messages take of their channels' shared credit: nobody will settle them in a deleted queue.
-    pub fn give_back_credit(&self) {
-        let holders = self.unacked.values().filter_map(|unacked| unacked.holder.as_ref());
-        holders.for_each(|(_, _, credit)| credit.give_back());
-    }
-
-    /// Takes all messages, ready and unacked, of a queue that is deleted: entries that are here, and cold pages.
-    pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<PageSummary>) {
-        let ready = self.ready.take();
-        let unacked = self.unacked.drain().map(|(_, unacked)| unacked.entry.index);
-        (ready.entries.iter().map(|entry| entry.index).chain(unacked).collect(), ready.pages)
     }
 }

@@ -234,13 +234,12 @@ impl Level {
         self.pages.front().is_none_or(|page| page.len() == 0)
     }
 
-    /// Takes the first entry; none if its message is not here.
+    /// Takes the first entry, its message here or not; none if its page is cold.
     pub(super) fn pop(&mut self, forgotten: &mut Vec<ImageId>) -> Option<Entry> {
-        self.front()?;
-        let page = self.pages.front_mut()?;
+        let page = self.pages.front_mut().filter(|page| !page.is_cold)?;
         page.touch(forgotten);
         let entry = page.entries.pop_front()?;
-        page.bodies -= 1;
+        page.bodies -= usize::from(entry.message.is_some());
         self.gone(&entry);
         self.drop_if_empty(0);
         Some(entry)

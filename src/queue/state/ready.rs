@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 pub use crate::store::index::NEVER;
 
-/// A cold page in which messages expire now and then is looked at so often, at most.
-const RECHECK_MS: u64 = 10_000;
+/// A cold page is read so long before the first message in it expires, so that it does when it is due.
+const AHEAD_MS: u64 = 1_000;
+/// A page that was read for that stays if the next message in it expires within this time.
+const STAYS_MS: u64 = 5_000;
 
 /// A message in a queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,9 +192,25 @@ impl Ready {
     /// Takes the oldest of the highest priority; none if there is none or its message is not in memory.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let level = self.levels.iter().rposition(|level| !level.is_empty())?;
+        self.levels[level].front()?;
         let entry = self.levels[level].pop(&mut self.paging.forgotten)?;
         self.forget(level as u8, &entry);
         Some(entry)
+    }
+
+    /// Takes the oldest of the lowest priority, in memory or not; none if there is none or its page is cold.
+    pub(super) fn pop_lowest(&mut self) -> Option<Entry> {
+        let level = self.levels.iter().position(|level| !level.is_empty())?;
+        let entry = self.levels[level].pop(&mut self.paging.forgotten)?;
+        self.forget(level as u8, &entry);
+        Some(entry)
+    }
+
+    /// The page of the oldest of the lowest priority, if it is cold.
+    pub(super) fn lowest_page(&self) -> Option<Load> {
+        let level = self.levels.iter().position(|level| !level.is_empty())?;
+        let page = self.levels[level].pages.front().filter(|page| page.is_cold)?;
+        Some(Load::Page { level: level as u8, page: page.image.clone()? })
     }
 
     /// The next message, if it could be taken now.
@@ -233,13 +251,14 @@ impl Ready {
     /// When the next entry expires, or a cold page has to be looked at for it.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let first = |deadlines: &BTreeSet<(Millis, u8, Sequence)>| deadlines.first().map(|(at, ..)| *at);
-        first(&self.deadlines).into_iter().chain(first(&self.page_deadlines)).min()
+        let page = first(&self.page_deadlines).map(|at| Millis(at.0.saturating_sub(AHEAD_MS)));
+        first(&self.deadlines).into_iter().chain(page).min()
     }
 
-    /// A cold page in which something is due.
+    /// A cold page in which something is due, or soon will be.
     pub(super) fn due_page(&mut self, now: Millis) -> Option<Load> {
         let &(deadline, level, first) = self.page_deadlines.first()?;
-        if deadline > now {
+        if deadline.0 > now.0 + AHEAD_MS {
             return None;
         }
         self.page_deadlines.pop_first();
@@ -338,19 +357,14 @@ impl Ready {
         self.levels[level as usize].drop_if_empty(at);
     }
 
-    /// A page that was loaded because something expired in it goes back, to be looked at again later.
+    /// A page that was loaded because something in it expires goes back, unless more does soon.
     pub(super) fn page_back(&mut self, now: Millis, level: u8, first: Sequence) {
         let Some(at) = self.levels[level as usize].page_of(first) else { return };
-        if !self.levels[level as usize].is_middle(at) {
-            return;
-        }
-        self.page_out(level, at);
         let page = &self.levels[level as usize].pages[at];
-        let deadline = page.image.as_ref().filter(|_| page.is_cold).map(|summary| summary.next_deadline);
-        if let Some(deadline) = deadline.filter(|deadline| deadline.0 < now.0 + RECHECK_MS) {
-            let first = page.first;
-            self.page_deadlines.remove(&(deadline, level, first));
-            self.page_deadlines.insert((Millis(now.0 + RECHECK_MS), level, first));
+        let next = page.entries.iter().map(|entry| entry.index.expires_at).min();
+        let stays = next.is_some_and(|next| next.0 <= now.0 + STAYS_MS);
+        if !stays && self.levels[level as usize].is_middle(at) {
+            self.page_out(level, at);
         }
     }
 

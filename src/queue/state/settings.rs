@@ -1,4 +1,4 @@
-//! What shapes a queue machine: by its arguments, and by how short memory is. PURE.
+//! What shapes a queue machine: by its arguments and policies, and by how short memory is. PURE.
 
 use super::pages::Window;
 
@@ -11,6 +11,71 @@ pub struct Shape {
     pub single_active: bool,
     /// How much it does at a time.
     pub bounds: Bounds,
+}
+
+/// What may change while the queue lives: see [`State::set_rules`](super::State::set_rules).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// So many messages may be ready, at most.
+    pub length_max: Option<u64>,
+    /// The bodies of ready messages may have so many bytes together, at most.
+    pub length_bytes_max: Option<u64>,
+    /// What gives way where that is exceeded.
+    pub overflow: Overflow,
+    /// Whether messages that leave without being consumed go somewhere.
+    pub has_dead_letters: bool,
+    /// A message whose consumers failed more often leaves.
+    pub delivery_limit: Option<u16>,
+    /// How long a consumer may take to settle a message, in milliseconds.
+    pub consumer_timeout_ms: Option<u64>,
+    /// Which messages that come back wait before they are ready again.
+    pub retry: Option<Retry>,
+}
+
+impl Rules {
+    pub(super) fn is_bounded(&self) -> bool {
+        self.length_max.is_some() || self.length_bytes_max.is_some()
+    }
+}
+
+/// What gives way in a full queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest message of the lowest priority.
+    #[default]
+    DropHead,
+    /// The new message: its publisher is told.
+    RejectPublish,
+    /// The same, and it is a dead letter.
+    RejectPublishDlx,
+}
+
+/// How a message came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// Its consumer gave it back: that is no failure.
+    Plain,
+    /// Its consumer rejected it, or its channel ended.
+    Failed,
+}
+
+/// Messages that come back wait so long: the least time for each failure, up to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Which of them; none = all.
+    pub only: Option<Return>,
+    /// In milliseconds, for each time it came back.
+    pub min_ms: u64,
+    /// In milliseconds.
+    pub max_ms: u64,
+}
+
+impl Retry {
+    /// How long a message waits that came back for the `count`th time, in milliseconds.
+    pub(super) fn delay_ms(&self, how: Return, count: u16) -> Option<u64> {
+        let is_meant = self.only.is_none_or(|only| only == how);
+        is_meant.then(|| self.min_ms.saturating_mul(count.into()).min(self.max_ms))
+    }
 }
 
 /// How many messages a queue treats together. A simulation has few messages, and so small bounds.

@@ -4,7 +4,11 @@ mod model;
 mod paging;
 
 use super::*;
+use crate::dead_letter::Reason;
 use crate::message::{Message, Properties};
+use crate::name::Position;
+use crate::store::index::QueueImage;
+use std::sync::Arc;
 
 const NOW: Millis = Millis(1_000);
 
@@ -20,6 +24,7 @@ fn index(sequence: u64) -> IndexEntry {
         body_bytes: 4,
         record_bytes: 10,
         returns: 0,
+        failures: 0,
         priority: 0,
         is_delivered: false,
         is_durable: true,
@@ -152,6 +157,11 @@ fn delivered(effects: &[Effect]) -> Vec<(usize, u64, bool)> {
     effects.iter().filter_map(deliver).collect()
 }
 
+/// A message that lived its time, where nobody wants it.
+fn expired(index: IndexEntry) -> Vec<Effect> {
+    vec![Effect::Left(index, Reason::Expired), Effect::Settled(index)]
+}
+
 fn settled(sequence: u64) -> Effect {
     Effect::Settled(index(sequence))
 }
@@ -216,7 +226,7 @@ fn requeue_returns_messages_to_their_places_as_redelivered() {
     for _ in 0..3 {
         run(&mut state, Command::Get { acknowledges: true });
     }
-    run(&mut state, Command::Requeue(&[Sequence(3), Sequence(1), Sequence(2)]));
+    run(&mut state, Command::Requeue { plain: &[Sequence(3), Sequence(1), Sequence(2)], failed: &[] });
     let mut order = Vec::new();
     while let [Effect::Got { sequence, redelivered, .. }, ..] =
         run(&mut state, Command::Get { acknowledges: true })[..]
@@ -272,7 +282,7 @@ fn exclusive_use_is_refused_when_others_consume_and_the_reverse() {
 #[test]
 fn a_reserved_place_is_kept_while_later_messages_pass() {
     let mut state = filled(0);
-    let first = state.reserve();
+    let first = state.reserve(4);
     let second = state.take_sequence();
     run(&mut state, Command::Enqueue(entry(second.0)));
     assert_eq!(live(&mut state), [first.0, second.0]);
@@ -306,7 +316,7 @@ fn the_higher_priority_leaves_first_and_returns_to_its_place() {
     };
     // Above the highest counts as the highest: 2 and 3 are equals.
     assert_eq!([got(), got(), got()], [2, 3, 4]);
-    run(&mut state, Command::Requeue(&[Sequence(2)]));
+    run(&mut state, Command::Requeue { plain: &[Sequence(2)], failed: &[] });
     assert!(matches!(
         run(&mut state, Command::Get { acknowledges: true })[..],
         [Effect::Got { sequence: Sequence(2), .. }]
@@ -323,7 +333,7 @@ fn a_message_expires_when_it_is_due_wherever_it_is() {
     state.apply(Millis(1_004), Command::Expire, &mut effects);
     assert_eq!(effects, []);
     state.apply(Millis(1_005), Command::Expire, &mut effects);
-    assert_eq!(effects, [Effect::Expired(expiring(3, Millis(NOW.0 + 5)).index)]);
+    assert_eq!(effects, expired(expiring(3, Millis(NOW.0 + 5)).index));
     assert_eq!((state.ready_count(), state.next_deadline()), (2, None));
 }
 
@@ -332,13 +342,13 @@ fn without_time_to_live_it_is_delivered_at_once_or_never() {
     let due = |sequence| expiring(sequence, NOW);
     let mut state = filled(0);
     let effects = run(&mut state, Command::Enqueue(due(1)));
-    assert_eq!(effects, [Effect::Expired(due(1).index)]);
+    assert_eq!(effects, expired(due(1).index));
     run(&mut state, Command::Subscribe(consumer(1, 0)));
     assert_eq!(delivered(&run(&mut state, Command::Enqueue(due(2)))), [(0, 2, false)]);
     let back = IndexEntry { is_delivered: true, returns: 1, ..due(2).index };
     assert_eq!(
-        run(&mut state, Command::Requeue(&[Sequence(2)])),
-        [Effect::Returned(back), Effect::Expired(back)]
+        run(&mut state, Command::Requeue { plain: &[Sequence(2)], failed: &[] }),
+        [vec![Effect::Returned(back, Return::Plain)], expired(back)].concat()
     );
 }
 
@@ -355,5 +365,8 @@ fn the_single_active_consumer_gets_everything_until_it_leaves() {
     assert_eq!(delivered(&run(&mut state, Command::Ack(&[Sequence(1)]))), [(0, 2, false)]);
     run(&mut state, Command::Unsubscribe(ConsumerKey(0), ConsumerId(1)));
     assert_eq!(state.active_consumer(), Some(ConsumerId(3)));
-    assert_eq!(delivered(&run(&mut state, Command::Requeue(&[Sequence(2)]))), [(2, 2, true)]);
+    assert_eq!(
+        delivered(&run(&mut state, Command::Requeue { plain: &[Sequence(2)], failed: &[] })),
+        [(2, 2, true)]
+    );
 }

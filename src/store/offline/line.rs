@@ -33,7 +33,8 @@ pub enum LineError {
 pub(super) struct Line {
     pub(super) message: Message,
     pub(super) is_delivered: bool,
-    pub(super) returns: u32,
+    pub(super) returns: u16,
+    pub(super) failures: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,7 +54,13 @@ struct Fields {
     #[serde(default)]
     redelivered: bool,
     #[serde(default)]
-    returns: u32,
+    returns: u16,
+    /// How often of these its consumer had failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    failures: u16,
+    /// The broker itself wrote what its headers say of its deaths.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    dead_letter: bool,
     published_at: u64,
 }
 
@@ -71,6 +78,8 @@ impl Line {
             body_base64: BASE64.encode(message.body()),
             redelivered: self.is_delivered,
             returns: self.returns,
+            failures: self.failures,
+            dead_letter: message.is_dead_letter,
             published_at: message.received_at.0,
         };
         // Its keys are texts and its numbers finite or null: nothing of it can fail.
@@ -97,8 +106,16 @@ impl Line {
         let exchange = ExchangeName::checked(&fields.exchange).map_err(|_| LineError::TooLong("exchange"))?;
         let body = decode("body_base64", &fields.body_base64)?;
         let message = Message::new(exchange, &key, &raw, &parsed, &[&body]).at(Millis(fields.published_at));
-        Ok(Self { message, is_delivered: fields.redelivered, returns: fields.returns })
+        let message = if fields.dead_letter { message.as_dead_letter() } else { message };
+        let (is_delivered, returns, failures) = (fields.redelivered, fields.returns, fields.failures);
+        Ok(Self { message, is_delivered, returns, failures })
     }
+}
+
+// serde wants a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, LineError> {

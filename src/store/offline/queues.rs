@@ -49,7 +49,7 @@ pub(super) fn expiry(queue: &definition::Queue, own: Millis, published: Millis) 
 
 /// Whether messages of any priority are in one order.
 fn is_flat(queue: &definition::Queue) -> bool {
-    number(queue, "x-max-priority").unwrap_or(0) == 0
+    queue.kind == "classic" && number(queue, "x-max-priority").unwrap_or(0) == 0
 }
 
 impl Queue {
@@ -58,7 +58,10 @@ impl Queue {
         let mut entries: BTreeMap<_, _> =
             std::mem::take(&mut image.entries).into_iter().map(|entry| (entry.sequence, entry)).collect();
         entries.extend(replayed.into_iter().map(|(mut entry, published)| {
-            entry.expires_at = expiry(definition, entry.expires_at, published);
+            entry.expires_at = expiry(definition, entry.expires_at, published.at);
+            if !published.has_priority {
+                entry.priority = definition.default_priority();
+            }
             (entry.sequence, entry)
         }));
         Self { image, entries, opened: Vec::new(), is_changed: !is_stored }

@@ -331,7 +331,7 @@ fn odd_messages() -> Vec<Message> {
 #[test]
 fn a_line_is_lossless_and_bad_lines_are_refused_with_a_reason() {
     for message in odd_messages() {
-        let line = line::Line { message, is_delivered: true, returns: 4 };
+        let line = line::Line { message, is_delivered: true, returns: 4, failures: 2 };
         assert_eq!(line::Line::from_json(&line.to_json()).unwrap(), line);
     }
     for (text, part) in [
@@ -362,7 +362,9 @@ fn what_was_exported_is_imported_in_order_and_exported_as_the_same_lines() {
     let mut lines: String = odd_messages()
         .into_iter()
         .zip(0..)
-        .map(|(message, returns)| line::Line { message, is_delivered: returns > 0, returns }.to_json() + "\n")
+        .map(|(message, returns)| {
+            line::Line { message, is_delivered: returns > 0, returns, failures: 0 }.to_json() + "\n"
+        })
         .collect();
     lines += &exported(&dirs, "queue-1");
     assert_eq!(lines.lines().count(), 58);
@@ -379,7 +381,8 @@ fn what_was_exported_is_imported_in_order_and_exported_as_the_same_lines() {
 fn a_long_import_becomes_pages() {
     let dirs = Dirs::new();
     filled(&dirs);
-    let line = line::Line { message: odd_messages().remove(2), is_delivered: false, returns: 0 }.to_json();
+    let line = line::Line { message: odd_messages().remove(2), is_delivered: false, returns: 0, failures: 0 }
+        .to_json();
     let lines = format!("{line}\n").repeat(5_000);
     import(&dirs.place(), "/", "queue-1", &mut lines.as_bytes(), &mut |_, _| {}).unwrap();
     let stats = stats(&dirs.place(), &mut |_, _| {}).unwrap();
@@ -393,7 +396,8 @@ fn a_long_import_becomes_pages() {
 fn a_bad_line_ends_an_import_and_what_came_before_it_is_durable() {
     let dirs = Dirs::new();
     filled(&dirs);
-    let line = line::Line { message: odd_messages().remove(2), is_delivered: false, returns: 0 }.to_json();
+    let line = line::Line { message: odd_messages().remove(2), is_delivered: false, returns: 0, failures: 0 }
+        .to_json();
     let lines = format!("{line}\n\n{line}\nnonsense\n{line}\n");
     let error = import(&dirs.place(), "/", "queue-1", &mut lines.as_bytes(), &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, TransferError::Line { line: 4, imported: 2, .. }), "{error}");

@@ -99,6 +99,7 @@ pub fn export(
                 message: (*message).clone(),
                 is_delivered: entry.is_delivered,
                 returns: entry.returns,
+                failures: entry.failures,
             };
             writeln!(out, "{}", line.to_json()).map_err(TransferError::Text)?;
             exported += 1;
@@ -178,7 +179,8 @@ fn import_lines(
                 body_bytes: u32::try_from(line.message.body().len()).unwrap_or(u32::MAX),
                 record_bytes: appended.record_bytes,
                 returns: line.returns,
-                priority: line.message.priority,
+                failures: line.failures,
+                priority: line.message.priority.unwrap_or(queue.default_priority()),
                 is_delivered: line.is_delivered,
                 is_durable: true,
             }

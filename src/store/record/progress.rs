@@ -1,5 +1,6 @@
 //! What records say of messages, as those who append them know it. PURE.
 
+use crate::message::Message;
 use crate::name::{Position, Sequence};
 
 /// A settled message.
@@ -29,6 +30,8 @@ pub struct Progress<'a> {
     pub delivered: &'a [Sequence],
     /// They were delivered and came back.
     pub returned: &'a [Sequence],
+    /// These of them because their consumer failed: it rejected them, or its channel ended.
+    pub failed: &'a [Sequence],
     /// Any below may be delivered from now on, without another word; 0 = nothing is said of that.
     pub deliverable_below: Sequence,
 }
@@ -40,6 +43,7 @@ impl Progress<'_> {
             && self.settled_ranges.is_empty()
             && self.delivered.is_empty()
             && self.returned.is_empty()
+            && self.failed.is_empty()
             && self.deliverable_below == Sequence(0)
     }
 }
@@ -60,23 +64,30 @@ mod flag {
     pub(super) const DELIVERED: u8 = 1;
     pub(super) const TRANSIENT: u8 = 2;
     pub(super) const MOVED: u8 = 4;
+    pub(super) const DEAD_LETTER: u8 = 8;
 }
 
 impl Origin {
-    pub(super) fn flags(self) -> u8 {
+    pub(super) fn flags(self, message: &Message) -> u8 {
+        self.own_flags() | if message.is_dead_letter { flag::DEAD_LETTER } else { 0 }
+    }
+
+    fn own_flags(self) -> u8 {
         let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
         bit(self.is_delivered, flag::DELIVERED)
             | bit(self.is_transient, flag::TRANSIENT)
             | bit(self.is_moved, flag::MOVED)
     }
 
-    pub(super) fn of(flags: u8) -> Option<Self> {
+    /// What the flags say, and whether the message is a dead letter.
+    pub(super) fn of(flags: u8) -> Option<(Self, bool)> {
         let has = |bit: u8| flags & bit != 0;
         let origin = Self {
             is_delivered: has(flag::DELIVERED),
             is_transient: has(flag::TRANSIENT),
             is_moved: has(flag::MOVED),
         };
-        (origin.flags() == flags).then_some(origin)
+        let is_known = flags & !flag::DEAD_LETTER == origin.own_flags();
+        is_known.then(|| (origin, has(flag::DEAD_LETTER)))
     }
 }

@@ -49,6 +49,7 @@ impl ModelQueue {
             body_bytes: body.len() as u32,
             record_bytes: self.sizes[&position],
             returns: 0,
+            failures: 0,
             priority: 0,
             is_delivered: false,
             is_durable: true,

@@ -3,6 +3,7 @@
 use super::paging::Paged;
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// A message in the naive model: in the order of delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,7 +11,7 @@ struct Naive {
     level: std::cmp::Reverse<u8>,
     sequence: u64,
     expires_at: Millis,
-    returns: u32,
+    returns: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +107,7 @@ impl Run {
                     let expires_at = if ttl_ms == 0 { NEVER } else { Millis(self.now.0 + ttl_ms) };
                     self.enqueue(sequence, priority, expires_at, is_durable);
                 }
-                self.reserved.push(self.paged.state.reserve());
+                self.reserved.push(self.paged.state.reserve(4));
             }
             Step::Late => {
                 if let Some(sequence) = self.reserved.pop() {
@@ -127,7 +128,8 @@ impl Run {
             }
             Step::Requeue(at) if at < self.unacked.len() => {
                 let mut message = self.unacked.remove(at);
-                self.paged.run(self.now, Command::Requeue(&[Sequence(message.sequence)]));
+                self.paged
+                    .run(self.now, Command::Requeue { plain: &[Sequence(message.sequence)], failed: &[] });
                 message.returns += 1;
                 self.ready.insert(message);
             }
@@ -193,7 +195,7 @@ impl Run {
     /// The node stops after its clients gave everything back, and starts with what the checkpoint kept.
     fn restart(&mut self) -> Result<(), TestCaseError> {
         for message in std::mem::take(&mut self.unacked) {
-            self.paged.run(self.now, Command::Requeue(&[Sequence(message.sequence)]));
+            self.paged.run(self.now, Command::Requeue { plain: &[Sequence(message.sequence)], failed: &[] });
             self.ready.insert(Naive { returns: message.returns + 1, ..message });
         }
         let image = self.image()?.encode(crate::name::QueueId(1));

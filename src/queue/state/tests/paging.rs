@@ -1,7 +1,7 @@
 //! What leaves memory, and comes back when it is wanted.
 
 use super::*;
-use crate::store::index::{ImageId, PageSummary};
+use crate::store::index::{ImageId, PageSummary, Relocated};
 use std::collections::BTreeMap;
 
 /// A queue whose messages may leave memory at any time, with a store that answers what it asks.
@@ -87,7 +87,7 @@ impl Paged {
     }
 
     /// Takes the first message, reading until it is there.
-    pub(super) fn get(&mut self, now: Millis) -> (Option<(u64, bool, u32)>, Vec<Effect>) {
+    pub(super) fn get(&mut self, now: Millis) -> (Option<(u64, bool, u16)>, Vec<Effect>) {
         let mut others = Vec::new();
         loop {
             let mut is_later = false;
@@ -275,6 +275,6 @@ fn while_memory_is_short_unacked_and_waiting_messages_are_in_the_journal_only() 
     assert!((64 << 10..(64 << 10) + 1_000).contains(&kept), "{kept}");
     assert!(paged.state.would_park());
     assert_eq!(paged.get(NOW).0, Some((1, false, 0)));
-    paged.run(NOW, Command::Requeue(&[Sequence(1)]));
+    paged.run(NOW, Command::Requeue { plain: &[Sequence(1)], failed: &[] });
     assert_eq!(paged.get(NOW).0, Some((1, true, 1)));
 }

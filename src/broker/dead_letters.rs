@@ -1,0 +1,220 @@
+//! Moves dead letters: out of the queue they died in, into those that the dead-letter exchange leads to.
+//!
+//! A thread of its own, because messages may have to be read first, and because nobody who holds a queue's lock may take
+//! another's. A durable message leaves its queue in the same group of the journal in which it enters the others, so that
+//! a crash loses none and doubles none. Dead letters of a queue are moved in the order in which they died.
+
+use super::Broker;
+use super::enqueue::{Places, Targets};
+use crate::dead_letter::{self, Cycles, Death, Strategy};
+use crate::exchange;
+use crate::exchange::extra_keys::extra_keys;
+use crate::message::Message;
+use crate::name::{QueueId, QueueName};
+use crate::outbox::Wakes;
+use crate::queue::Queue;
+use crate::queue::state::Dead;
+use crate::time;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::thread;
+use tracing::{debug, error};
+
+/// How many dead letters are moved together, at most.
+const LETTERS_MAX: usize = 256;
+/// How many bytes of bodies are moved together, about.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A dead letter, ready to be moved.
+struct Letter {
+    dead: Dead,
+    message: Arc<Message>,
+    queues: Vec<Arc<Queue>>,
+    places: Places,
+}
+
+/// What became of the first dead letters of a queue.
+enum Moved {
+    /// They are gone; there may be more.
+    Some,
+    /// There are none.
+    Nothing,
+    /// None of them could go anywhere.
+    Stuck,
+}
+
+impl Broker {
+    /// Starts the thread. It ends with [`Broker::stop_moving`], or when the broker is gone.
+    pub(super) fn start_mover(self: &Arc<Self>) -> io::Result<()> {
+        let (broker, dead_letters) = (Arc::downgrade(self), Arc::clone(&self.services.dead_letters));
+        let run = move || {
+            while let Some(queue) = dead_letters.take() {
+                let Some(broker) = broker.upgrade() else { return };
+                broker.move_all(&queue);
+            }
+        };
+        *self.mover.lock() = Some(thread::Builder::new().name("dead letters".into()).spawn(run)?);
+        Ok(())
+    }
+
+    /// Moves what can be moved, and ends. Blocks. Nobody may let messages die afterwards.
+    pub fn stop_moving(&self) {
+        self.services.dead_letters.end();
+        let mover = self.mover.lock().take();
+        if let Some(mover) = mover.filter(|mover| mover.thread().id() != thread::current().id()) {
+            // One that panicked has said so.
+            let _ = mover.join();
+        }
+    }
+
+    fn move_all(&self, queue: &Weak<Queue>) {
+        let Some(queue) = queue.upgrade() else { return };
+        loop {
+            let mut wakes = Wakes::default();
+            match self.move_some(&queue, &mut wakes) {
+                Moved::Some => {}
+                Moved::Nothing => return,
+                Moved::Stuck => return queue.rest(),
+            }
+        }
+    }
+
+    fn move_some(&self, queue: &Arc<Queue>, wakes: &mut Wakes) -> Moved {
+        let mut dead = queue.dead(LETTERS_MAX, BYTES_MAX);
+        if dead.is_empty() {
+            return Moved::Nothing;
+        }
+        if let Err(error) = self.read_missing(queue, &mut dead, wakes) {
+            error!(queue = %queue.name, vhost = %queue.vhost, %error, "dead letters cannot be read for now");
+            return Moved::Stuck;
+        }
+        // No checkpoint sees a place whose record may be older than it.
+        let _hold = self.store.hold_checkpoints();
+        let (letters, unwanted) = self.sort(queue, dead);
+        if letters.is_empty() && unwanted.is_empty() {
+            return Moved::Stuck;
+        }
+        let sequences: Vec<_> = unwanted.iter().map(|dead| dead.entry.index.sequence).collect();
+        queue.bury(&sequences, wakes);
+        self.deliver_letters(queue, letters, wakes);
+        Moved::Some
+    }
+
+    /// Reads the messages that are not in memory. One that is lost is said to be, and leaves.
+    fn read_missing(
+        &self,
+        queue: &Queue,
+        dead: &mut Vec<Dead>,
+        wakes: &mut Wakes,
+    ) -> Result<(), crate::store::ReadError> {
+        let missing: Vec<usize> = dead
+            .iter()
+            .enumerate()
+            .filter(|(_, dead)| dead.entry.message.is_none())
+            .map(|(at, _)| at)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let index = |at: &usize| dead[*at].entry.index;
+        let records: Vec<_> =
+            missing.iter().map(index).map(|index| (index.position, index.record_bytes)).collect();
+        let mut read = vec![None; missing.len()];
+        self.store.read(&records, &mut |at, message| read[at] = message)?;
+        for (at, message) in missing.iter().zip(read) {
+            dead[*at].entry.message = message;
+        }
+        // One whose record moved meanwhile is read next time; of the others nothing is left.
+        let unread = dead.extract_if(.., |dead| dead.entry.message.is_none());
+        let lost: Vec<_> = unread.filter(|dead| !queue.has_moved(dead)).collect();
+        for dead in &lost {
+            let index = dead.entry.index;
+            error!(queue = %queue.name, vhost = %queue.vhost, sequence = %index.sequence, position = index.position.0,
+                "a dead letter cannot be read from the journal and is lost");
+        }
+        let sequences: Vec<_> = lost.iter().map(|dead| dead.entry.index.sequence).collect();
+        queue.bury(&sequences, wakes);
+        Ok(())
+    }
+
+    /// Finds where each goes and takes its places: those that go somewhere, and those that nobody wants. The others stay.
+    fn sort(&self, queue: &Queue, dead: Vec<Dead>) -> (Vec<Letter>, Vec<Dead>) {
+        let (mut letters, mut unwanted) = (Vec::new(), Vec::new());
+        // A policy may have taken it away since they died.
+        let Some(to) = queue.dead_letters() else { return (letters, dead) };
+        let now = time::unix_ms();
+        for dead in dead {
+            let Some(message) = &dead.entry.message else { continue };
+            let death = Death { reason: dead.reason, queue: &queue.name, now };
+            let message = Arc::new(dead_letter::dead_letter(message, &death, &to));
+            let queues = self.route_letter(queue, &message);
+            let places = Places::reserve_in_order(&queues, &message);
+            let stays = to.strategy == Strategy::AtLeastOnce && (queues.is_empty() || places.is_rejected);
+            if stays {
+                places.release(&queues);
+            } else if queues.is_empty() {
+                debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %to.exchange,
+                    "a dead letter reaches no queue and is dropped");
+                unwanted.push(dead);
+            } else {
+                letters.push(Letter { dead, message, queues, places });
+            }
+        }
+        (letters, unwanted)
+    }
+
+    /// The queues that a dead letter reaches, but those that it came from by itself.
+    fn route_letter(&self, source: &Queue, message: &Message) -> Vec<Arc<Queue>> {
+        let Some(vhost) = self.vhost(&source.vhost) else { return Vec::new() };
+        let properties = message.properties();
+        // A header that is no list of keys was refused when the message was published.
+        let keys = extra_keys(&properties).map(|extra| extra.keys).unwrap_or_default();
+        let topology = vhost.topology();
+        let Some(exchange) = topology.exchange(message.exchange.as_str()) else { return Vec::new() };
+        let publish = exchange::Publish::new(message.routing_key(), &keys, properties.headers);
+        let routed = topology.route(&message.exchange, &publish);
+        let cycles = Cycles::of(message);
+        let wanted = |name: &&QueueName| {
+            let is_cycle = cycles.has(name);
+            if is_cycle {
+                debug!(queue = %name, vhost = %source.vhost, "a dead letter would go round and is dropped");
+            }
+            !is_cycle
+        };
+        let queues: Vec<_> = routed.queues.iter().filter(wanted).collect();
+        let queues: Vec<_> =
+            queues.into_iter().filter_map(|name| topology.queue(name.as_str()).cloned()).collect();
+        exchange.counters.count(queues.len());
+        queues
+    }
+
+    /// Out of their queue and into the others, in one group of the journal.
+    fn deliver_letters(&self, queue: &Queue, letters: Vec<Letter>, wakes: &mut Wakes) {
+        if letters.is_empty() {
+            return;
+        }
+        let stored: Vec<&Letter> = letters.iter().filter(|letter| letter.places.is_kept()).collect();
+        let targets: Vec<Targets> = stored.iter().map(|letter| letter.places.targets()).collect();
+        let records: Vec<(&Message, &[(QueueId, _)])> =
+            stored.iter().zip(&targets).map(|(letter, targets)| (&*letter.message, &targets[..])).collect();
+        let dead: Vec<Dead> = letters.iter().map(|letter| letter.dead.clone()).collect();
+        let settled = queue.bury_for_transaction(&dead, wakes);
+        let settles = [(queue.definition.id, &settled[..])];
+        let settles = if settled.is_empty() { &[][..] } else { &settles[..] };
+        let mut appended = Vec::new().into_iter();
+        if !records.is_empty() || !settles.is_empty() {
+            appended = self.store.append_transaction(&records, settles).0.into_iter();
+        }
+        for letter in &letters {
+            let appended = if letter.places.is_kept() { appended.next() } else { None };
+            // Where a full queue does not take it, it is gone: whoever wants more says at-least-once.
+            letter.places.enqueue(&letter.queues, appended, &letter.message, wakes);
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop_moving();
+    }
+}

@@ -1,0 +1,144 @@
+//! What becomes of messages that were delivered: they are consumed, refused, or come back; and of consumers that say
+//! nothing.
+
+use super::aside;
+use super::consumers::ChannelCredit;
+use super::{ConsumerKey, Effect, Entry, Retry, Return, State};
+use crate::dead_letter::Reason;
+use crate::name::{ConsumerId, Position, Sequence};
+use crate::store::index::{IndexEntry, Relocated};
+use crate::time::Millis;
+use std::sync::Arc;
+
+/// Who has a message, and the credit that it took.
+pub(super) type Holder = (ConsumerKey, ConsumerId, Arc<ChannelCredit>);
+
+/// An unacked message and who has it; nobody's consumer for `basic.get`.
+#[derive(Debug)]
+pub(super) struct Unacked {
+    pub(super) entry: Entry,
+    pub(super) holder: Option<Holder>,
+    /// When it was delivered, where that is minded.
+    delivered_at: Millis,
+}
+
+impl State {
+    pub(super) fn hold(&mut self, now: Millis, mut entry: Entry, holder: Option<Holder>) {
+        self.unacked_bytes += u64::from(entry.index.body_bytes);
+        entry.index.is_delivered = true;
+        if entry.index.position.is_some() && self.must_park() {
+            entry.message = None;
+        }
+        self.unacked_memory_bytes += entry.memory_bytes();
+        if let (Some(timeout_ms), None) = (self.rules.consumer_timeout_ms, self.timeouts_at) {
+            self.timeouts_at = Some(Millis(now.0.saturating_add(timeout_ms)));
+        }
+        self.unacked.insert(entry.index.sequence, Unacked { entry, holder, delivered_at: now });
+    }
+
+    pub(super) fn ack(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
+        if let Some(entry) = self.take_unacked(sequence) {
+            effects.push(Effect::Settled(entry.index));
+        }
+    }
+
+    pub(super) fn discard(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
+        if let Some(entry) = self.take_unacked(sequence) {
+            self.leave(entry, Reason::Rejected, effects);
+        }
+    }
+
+    pub(super) fn requeue(
+        &mut self,
+        now: Millis,
+        sequence: Sequence,
+        how: Return,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(mut entry) = self.take_unacked(sequence) else { return };
+        entry.index.returns = entry.index.returns.saturating_add(1);
+        if how == Return::Failed {
+            entry.index.failures = entry.index.failures.saturating_add(1);
+        }
+        effects.push(Effect::Returned(entry.index, how));
+        if self.is_beyond_limit(entry.index.failures) {
+            self.leave(entry, Reason::DeliveryLimit, effects);
+            return;
+        }
+        match self.rules.retry.and_then(|retry: Retry| retry.delay_ms(how, entry.index.returns)) {
+            Some(delay_ms) if delay_ms > 0 => self.held.add(Millis(now.0.saturating_add(delay_ms)), entry),
+            _ => self.ready.insert(entry),
+        }
+    }
+
+    /// Whether a message with so many failures is not to be delivered again.
+    pub(super) fn is_beyond_limit(&self, failures: u16) -> bool {
+        self.rules.delivery_limit.is_some_and(|limit| failures > limit)
+    }
+
+    fn take_unacked(&mut self, sequence: Sequence) -> Option<Entry> {
+        let Unacked { entry, holder, .. } = self.unacked.remove(&sequence)?;
+        self.unacked_bytes -= u64::from(entry.index.body_bytes);
+        self.unacked_memory_bytes -= entry.memory_bytes();
+        if let Some((key, id, credit)) = holder {
+            self.consumers.give_back(key, id, &credit);
+        }
+        Some(entry)
+    }
+
+    /// Finds the consumers that have had a message for too long. Looked for when the oldest of the last look is due.
+    pub(super) fn mind_timeouts(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let Some(timeout_ms) = self.rules.consumer_timeout_ms else { return };
+        if self.timeouts_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let (mut late, mut oldest) = (Vec::new(), None::<Millis>);
+        for unacked in self.unacked.values() {
+            let due = Millis(unacked.delivered_at.0.saturating_add(timeout_ms));
+            match &unacked.holder {
+                Some((key, id, _)) if due <= now => late.push((*key, *id)),
+                // Nobody can be told of a message that was got.
+                _ if due <= now => {}
+                _ => oldest = Some(oldest.map_or(due, |oldest| oldest.min(due))),
+            }
+        }
+        self.timeouts_at = oldest;
+        late.sort_unstable_by_key(|(_, id)| *id);
+        late.dedup();
+        effects
+            .extend(late.into_iter().map(|(key, id)| Effect::TimedOut { consumer: (key, id), timeout_ms }));
+    }
+
+    pub(super) fn evict_unacked(&mut self) -> u64 {
+        let mut freed = 0;
+        if self.unacked_memory_bytes > 0 {
+            for unacked in self.unacked.values_mut().filter(|unacked| unacked.entry.index.position.is_some())
+            {
+                freed += unacked.entry.memory_bytes();
+                unacked.entry.message = None;
+            }
+            self.unacked_memory_bytes -= freed;
+        }
+        freed
+    }
+
+    /// An unacked message's entry, for a transaction's group.
+    pub fn unacked_entry(&self, sequence: Sequence) -> Option<IndexEntry> {
+        self.unacked.get(&sequence).map(|unacked| unacked.entry.index)
+    }
+
+    pub(super) fn relocate_unacked(
+        &mut self,
+        sequence: Sequence,
+        from: Position,
+        to: (Position, u32),
+    ) -> Option<Relocated> {
+        self.unacked.get_mut(&sequence).map(|unacked| aside::relocate(&mut unacked.entry, from, to))
+    }
+
+    /// Gives back what unacked messages take of their channels' shared credit: nobody will settle them in a deleted queue.
+    pub fn give_back_credit(&self) {
+        let holders = self.unacked.values().filter_map(|unacked| unacked.holder.as_ref());
+        holders.for_each(|(_, _, credit)| credit.give_back());
+    }
+}
