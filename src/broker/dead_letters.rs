@@ -148,7 +148,7 @@ impl Broker {
             let death = Death { reason: dead.reason, queue: &queue.name, now };
             let message = Arc::new(dead_letter::dead_letter(message, &death, &to));
             let queues = self.route_letter(queue, &message);
-            let places = Places::reserve_in_order(&queues, &message);
+            let places = Places::reserve_in_all(&queues, &message);
             let stays = to.strategy == Strategy::AtLeastOnce && (queues.is_empty() || places.is_rejected);
             if stays {
                 places.release(&queues);

@@ -251,6 +251,7 @@ impl Broker {
         session.check_any(resource.clone())?;
         let queue = self.find_queue(session, name)?;
         check_owner(session, &resource, &queue)?;
+        queue.touch();
         Ok(declared(&queue, false))
     }
 

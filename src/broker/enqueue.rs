@@ -41,6 +41,11 @@ impl Places {
         Self::reserve_where(queues, message, |queue| queue.keeps(message))
     }
 
+    /// Takes a place in each queue, so that it is known beforehand whether all of them take the message.
+    pub(super) fn reserve_in_all(queues: &[Arc<Queue>], message: &Message) -> Self {
+        Self::reserve_where(queues, message, |_| true)
+    }
+
     /// Takes a place in each durable queue: for messages that come together, or transient ones would stand behind the
     /// persistent ones.
     pub(super) fn reserve_in_order(queues: &[Arc<Queue>], message: &Message) -> Self {

@@ -269,6 +269,13 @@ impl Client {
         incoming
     }
 
+    /// Receives a method and notes what `describe` says of it, which must be this.
+    pub(crate) fn expect_described(&mut self, wanted: &str, describe: impl Fn(&Incoming) -> String) {
+        let incoming = self.take(wanted);
+        let seen = self.trace.normal(&describe(&incoming));
+        self.trace.saw(&self.label, wanted, &seen);
+    }
+
     /// Receives these methods, whatever their order.
     pub(crate) fn expect_all(&mut self, wanted: &[&str]) {
         let mut wanted: Vec<_> = wanted.to_vec();
