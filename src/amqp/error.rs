@@ -14,13 +14,16 @@ impl From<Error> for Exception {
             | Error::InternalExchange(_)
             | Error::ExclusiveUse(_)
             | Error::VolatileQueue => ReplyCode::AccessRefused,
-            Error::Locked(_) => ReplyCode::ResourceLocked,
+            Error::Locked(_) | Error::GetBesideSingleActive(_) => ReplyCode::ResourceLocked,
+            Error::SharedLimit(_) => ReplyCode::NotImplemented,
             Error::Inequivalent { .. }
             | Error::UnknownExchangeType(_)
             | Error::InvalidArgument { .. }
             | Error::InvalidType { .. }
             | Error::ArgumentOfQueueType { .. }
             | Error::PartialTransaction
+            | Error::ServerNamed { .. }
+            | Error::InvalidProperty { .. }
             | Error::InUse(_)
             | Error::NotEmpty(_)
             | Error::UserId { .. }

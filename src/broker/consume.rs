@@ -4,7 +4,7 @@ use super::declare::check_owner;
 use super::error::{Error, Resource};
 use super::replies::random_text;
 use super::session::Session;
-use super::{Broker, Committed};
+use super::{Broker, Committed, quorum};
 use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
@@ -62,6 +62,7 @@ impl Broker {
         session.check(Access::Read, resource.clone())?;
         let queue = self.find_queue(session, &subscribe.queue)?;
         check_owner(session, &resource, &queue)?;
+        quorum::check_subscribe(&resource, &queue, subscribe.credit.limit() > 0)?;
         let tag = match subscribe.tag {
             tag if tag.is_empty() => ConsumerTag::new(&format!("amq.ctag-{}", random_text()?)),
             tag => tag,
@@ -72,7 +73,8 @@ impl Broker {
             priority,
             prefetch: subscribe.prefetch.into(),
             acknowledges: !subscribe.no_ack,
-            exclusive: subscribe.exclusive,
+            // A quorum queue is nobody's alone.
+            exclusive: subscribe.exclusive && !quorum::is(&queue.definition.kind),
             channel_credit: subscribe.credit,
         };
         let subscription = Subscription {
@@ -127,6 +129,7 @@ impl Broker {
         session.check(Access::Read, resource.clone())?;
         let queue = self.find_queue(session, name)?;
         check_owner(session, &resource, &queue)?;
+        quorum::check_get(&resource, &queue)?;
         loop {
             let loaded = queue.loaded().notified();
             tokio::pin!(loaded);

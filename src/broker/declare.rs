@@ -6,7 +6,7 @@ use super::error::{Error, Resource};
 use super::replies::random_text;
 use super::session::Session;
 use super::topology::{Exchange, Topology};
-use super::{Broker, Durable};
+use super::{Broker, Durable, quorum};
 use crate::arguments::{self, Table, Value};
 use crate::auth::permissions::Access;
 use crate::definition::{self, Binding, Destination};
@@ -170,7 +170,9 @@ impl Broker {
         };
         let resource = session.queue(&name);
         session.check(Access::Configure, resource.clone())?;
+        let is_exclusive = declare.exclusive && session.connection.is_some();
         let definition = self.new_definition(session, &resource, declare)?;
+        quorum::check_declare(&resource, &definition, is_exclusive, is_server_named)?;
         let mut topology = session.vhost.topology_mut();
         check_vhost(session, &topology)?;
         self.counters.queues_declared.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +220,12 @@ impl Broker {
             Some(value) => {
                 let asked = arguments::as_text(value).unwrap_or_default();
                 Kind::of_name(asked).ok_or_else(|| {
-                    let reason = format!("\"unsupported queue type '{}'\"", arguments::plain(value));
+                    let reason = match asked {
+                        "stream" => {
+                            "\"queue type 'stream' is not supported yet: classic and quorum are\"".into()
+                        }
+                        _ => format!("\"unsupported queue type '{}'\"", arguments::plain(value)),
+                    };
                     Error::InvalidArgument { argument: "x-queue-type", resource: resource.clone(), reason }
                 })?
             }

@@ -58,6 +58,17 @@ pub enum Error {
     InvalidType { argument: &'static str, resource: Resource, kind: &'static str },
     #[error("invalid arg '{argument}' for {resource} of queue type {module}")]
     ArgumentOfQueueType { argument: &'static str, resource: Resource, module: &'static str },
+    #[error("Cannot declare a server-named queue for type {module}")]
+    ServerNamed { module: &'static str },
+    #[error("invalid property '{property}' for {resource}")]
+    InvalidProperty { property: &'static str, resource: Resource },
+    #[error("{0} does not support global qos")]
+    SharedLimit(Resource),
+    #[error(
+        "cannot obtain access to locked {0}. basic.get operations are not supported by quorum queues with single active \
+         consumer"
+    )]
+    GetBesideSingleActive(Resource),
     #[error("partial tx completion")]
     PartialTransaction,
     #[error("{0} in use")]

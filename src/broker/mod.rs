@@ -14,6 +14,7 @@ pub mod declare;
 mod enqueue;
 pub mod error;
 pub mod publish;
+mod quorum;
 mod replies;
 pub mod session;
 mod start;

@@ -528,6 +528,11 @@ impl Queue {
         }
     }
 
+    /// Whether one consumer at a time is served.
+    pub fn has_single_active(&self) -> bool {
+        self.inner.lock().settings.shape.single_active
+    }
+
     /// What it holds now.
     pub fn figures(&self) -> Figures {
         Self::figures_of(&self.inner.lock())

@@ -62,7 +62,7 @@ impl Settings {
         };
         Self {
             kind,
-            shape: Shape { max_priority, single_active, ..Shape::default() },
+            shape: Shape { max_priority, single_active, single_active_yields: is_quorum, ..Shape::default() },
             rules,
             message_ttl_ms: said.least("message-ttl"),
             expires_ms: said.least("expires"),

@@ -51,6 +51,7 @@ fn modules() -> Vec<(&'static str, &'static [(&'static str, Body)])> {
         ("queue_expiry", crate::queue_expiry::ALL),
         ("queue_limits", crate::queue_limits::ALL),
         ("queues", crate::queues::ALL),
+        ("quorum_queues", crate::quorum_queues::ALL),
         ("settling", crate::settling::ALL),
         ("topic_routing", crate::topic_routing::ALL),
         ("transactions", crate::transactions::ALL),

@@ -38,6 +38,7 @@ mod queue_arguments;
 mod queue_expiry;
 mod queue_limits;
 mod queues;
+mod quorum_queues;
 mod settling;
 mod stress;
 mod topic_routing;

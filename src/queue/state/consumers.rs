@@ -100,12 +100,14 @@ pub(super) struct Consumers {
     /// Single active consumer: this one gets everything until it leaves.
     active: Option<ConsumerKey>,
     has_single_active: bool,
+    /// The active one gives way to a higher priority, once it has settled what it has.
+    yields: bool,
 }
 
 impl Consumers {
     /// No consumers, of which one at a time will be served.
-    pub(super) fn single_active() -> Self {
-        Self { has_single_active: true, ..Self::default() }
+    pub(super) fn single_active(yields: bool) -> Self {
+        Self { has_single_active: true, yields, ..Self::default() }
     }
 
     /// Whether one consumer at a time is served.
@@ -125,6 +127,19 @@ impl Consumers {
         let waiting = slots.filter_map(|(key, slot)| Some((ConsumerKey(key), &slot.as_ref()?.consumer)));
         let best = waiting.max_by_key(|(_, consumer)| (consumer.priority, std::cmp::Reverse(consumer.id)));
         self.active = best.map(|(key, _)| key);
+    }
+
+    /// Whether a consumer of a higher priority waits for the active one to settle what it has; one that has nothing gives
+    /// way now.
+    fn gives_way(&mut self, active: ConsumerKey) -> bool {
+        // The rings are those of all priorities that there are, the highest first.
+        let highest = self.rings.first().map(|(priority, _)| *priority);
+        let Some(slot) = self.slots.get(active.0).and_then(Option::as_ref) else { return false };
+        let (has_unacked, is_outdone) = (slot.unacked > 0, highest > Some(slot.consumer.priority));
+        if is_outdone && !has_unacked {
+            self.elect();
+        }
+        is_outdone && has_unacked
     }
 
     pub(super) fn add(&mut self, consumer: Consumer) -> ConsumerKey {
@@ -192,6 +207,10 @@ impl Consumers {
     }
 
     fn take_active(&mut self) -> Option<(ConsumerKey, &Consumer)> {
+        let active = self.active?;
+        if self.yields && self.gives_way(active) {
+            return None;
+        }
         let key = self.active?;
         let slot = self.slots.get_mut(key.0)?.as_mut()?;
         slot.take().then_some((key, &slot.consumer))

@@ -10,7 +10,11 @@ use foldhash::{HashMap, HashMapExt};
 impl State {
     /// A queue of that shape with what recovery found. [`State::set_rules`] and [`State::resume`] are to follow.
     pub fn recovered(shape: Shape, image: QueueImage) -> Self {
-        let consumers = if shape.single_active { Consumers::single_active() } else { Consumers::default() };
+        let consumers = if shape.single_active {
+            Consumers::single_active(shape.single_active_yields)
+        } else {
+            Consumers::default()
+        };
         let ready = Ready::new(shape.max_priority, image.next_image, shape.bounds);
         let next_sequence = image.next_sequence.max(Sequence(1));
         let bounds = shape.bounds;

@@ -9,6 +9,8 @@ pub struct Shape {
     pub max_priority: u8,
     /// Whether one consumer at a time is served.
     pub single_active: bool,
+    /// Whether another takes over from that one when it comes with a higher priority.
+    pub single_active_yields: bool,
     /// How much it does at a time.
     pub bounds: Bounds,
 }
