@@ -237,10 +237,14 @@ impl State {
 
     /// Lets time pass: what was held is ready, what lived its time leaves, who took too long is told.
     fn pass(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let held = self.held.len();
         while let Some(entry) = self.held.pop_due(now) {
             self.ready.insert(entry);
         }
         self.expire(now, effects);
+        if self.held.len() < held {
+            self.trim(effects);
+        }
         self.mind_timeouts(now, effects);
     }
 

@@ -1,5 +1,6 @@
 //! Command lists in, effect lists out.
 
+mod features;
 mod model;
 mod paging;
 
