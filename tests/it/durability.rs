@@ -1,67 +1,9 @@
 //! What a restart brings back: after a clean stop, after SIGKILL, and with a torn last record.
 
-use crate::support::broker::Process;
+use crate::support::node::{ENDS, End, Node};
 use crate::support::raw::HEADER;
-use crate::support::{Client, Login, Properties, Scenario, Value, text};
+use crate::support::{Client, Login, Properties, Value, text};
 use std::io::Write;
-use std::path::PathBuf;
-
-/// A broker of the test's own, which can be stopped, killed and started again on the same data.
-struct Node {
-    process: Option<Process>,
-    directory: tempfile::TempDir,
-    t: Scenario,
-}
-
-/// How a broker ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
-    Stop,
-    Kill,
-}
-
-const ENDS: [End; 2] = [End::Stop, End::Kill];
-
-impl Node {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let process = Process::start(&directory.path().join("data"));
-        let t = Scenario::new(process.target, true);
-        Self { process: Some(process), directory, t }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn end(&mut self, end: End) {
-        let process = self.process.take().unwrap();
-        match end {
-            End::Stop => process.stop(),
-            End::Kill => process.kill(),
-        }
-    }
-
-    fn start_again(&mut self) {
-        let process = Process::start(&self.data());
-        self.t = self.t.moved(process.target);
-        self.process = Some(process);
-    }
-
-    fn restart(&mut self, end: End) {
-        self.end(end);
-        self.start_again();
-    }
-
-    /// The journal file written last.
-    fn newest_journal_file(&self) -> PathBuf {
-        let files = std::fs::read_dir(self.data().join("journal")).unwrap();
-        let mut files: Vec<_> =
-            files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
-        files.sort();
-        files.pop().expect("a journal file")
-    }
-}
 
 /// Publishes persistent messages and waits for their confirms. The channel must be new.
 fn publish(c: &mut Client, channel: u16, queue: &str, bodies: &[String]) {

@@ -39,6 +39,7 @@ mod queue_expiry;
 mod queue_limits;
 mod queues;
 mod quorum_queues;
+mod restarts;
 mod settling;
 mod stress;
 mod topic_routing;

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod codec;
 pub(crate) mod http;
 pub(crate) mod login;
+pub(crate) mod node;
 pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod raw;
