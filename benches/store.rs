@@ -182,6 +182,7 @@ fn open_with(options: store::Options) -> Result<(Store, Recovered)> {
             auto_delete: false,
             exclusive: false,
             arguments: Default::default(),
+            role: Default::default(),
         };
         let end = store.append_changes(&[Change::Put(Definition::Queue("/".into(), "bench".into(), queue))]);
         wait_synced(&store, end)?;

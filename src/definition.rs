@@ -62,6 +62,24 @@ pub struct Exchange {
     pub arguments: Table,
 }
 
+/// What a queue is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// For clients.
+    #[default]
+    Ordinary,
+    /// It holds what an exchange delays. Nobody sees it.
+    DelayOf(ExchangeName),
+    /// It keeps what an exchange has seen, to tell duplicates, and holds no messages. Nobody sees it.
+    WindowOf(ExchangeName),
+}
+
+impl Role {
+    fn is_ordinary(&self) -> bool {
+        *self == Self::Ordinary
+    }
+}
+
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
@@ -78,6 +96,9 @@ pub struct Queue {
     /// As declared.
     #[serde(default)]
     pub arguments: Table,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Role::is_ordinary")]
+    pub role: Role,
 }
 
 impl Queue {

@@ -9,7 +9,7 @@ use super::topology::{Exchange, Topology};
 use super::{Broker, Durable, quorum};
 use crate::arguments::{self, Table, Value};
 use crate::auth::permissions::Access;
-use crate::definition::{self, Binding, Destination};
+use crate::definition::{self, Binding, Destination, Role};
 use crate::exchange;
 use crate::name::{ConsumerId, ExchangeName, QueueName};
 use crate::outbox::Wakes;
@@ -243,7 +243,7 @@ impl Broker {
         let (id, kind) = (self.next_queue_id(), kind.name().to_owned());
         // RabbitMQ: an exclusive queue goes with its connection, so it is never durable.
         let durable = durable && !exclusive;
-        Ok(definition::Queue { id, kind, durable, auto_delete, exclusive, arguments })
+        Ok(definition::Queue { id, kind, durable, auto_delete, exclusive, arguments, role: Role::Ordinary })
     }
 
     /// What a passive declare answers.

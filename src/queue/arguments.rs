@@ -3,6 +3,7 @@
 //! policies make of a queue is [`Settings`](super::settings::Settings).
 
 use crate::arguments::{self, Table, Value};
+use crate::dedup;
 use crate::durability::Durability;
 
 /// The longest time an argument may give: ten years, in milliseconds.
@@ -95,6 +96,10 @@ pub const ARGUMENTS: &[Argument] = &[
     }),
     compared("x-delayed-retry-min", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
     compared("x-delayed-retry-max", BOTH, |value, _| integer(value, 0, TIME_MS_MAX)),
+    compared("x-message-deduplication", BOTH, |value, _| boolean(value)),
+    compared("x-cache-size", BOTH, |value, _| integer(value, 1, dedup::SIZE_MAX)),
+    compared("x-cache-ttl", BOTH, |value, _| integer(value, 1, TIME_MS_MAX)),
+    compared("x-deduplication-header", BOTH, |value, _| text(value).map(drop)),
     accepted("x-queue-mode", CLASSIC, |value, _| one_of(value, &["default", "lazy"])),
     accepted("x-queue-version", CLASSIC, |value, _| integer(value, 1, 2)),
     accepted("x-queue-master-locator", CLASSIC, |value, _| text(value).map(drop)),

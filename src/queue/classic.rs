@@ -18,6 +18,7 @@ use super::arguments::Kind;
 use super::settings::Settings;
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
+use crate::dedup::{Seen, Window};
 use crate::definition::{self, PolicyKeys};
 use crate::durability::{Durability, SafeAt};
 use crate::event::Event;
@@ -91,12 +92,18 @@ pub struct Reserved {
     pub sequence: Sequence,
     /// The queue is full: the message will be a dead letter there, and its publisher is to be told.
     pub is_rejected: bool,
+    /// The message as the window of duplicates has it now.
+    seen: Option<Seen>,
 }
 
 #[derive(Debug)]
 struct Inner {
     state: State,
     settings: Settings,
+    /// Whether it may not take a message: it may be full, or have seen it.
+    is_choosy: bool,
+    /// What it has seen lately, where duplicates are not taken.
+    window: Window,
     /// When the queue goes, if nobody uses it until then.
     lease_until: Option<Millis>,
     /// What the node was last told: dead letters that wait, and those of them that nobody takes.
@@ -119,6 +126,8 @@ impl Default for Inner {
         Self {
             state: State::default(),
             settings: Settings::default(),
+            is_choosy: false,
+            window: Window::default(),
             lease_until: None,
             leaving: 0,
             stuck: 0,
@@ -165,6 +174,8 @@ pub struct Queue {
     pub owner: Option<crate::name::ConnectionId>,
     /// Every message survives a restart, whatever its publisher says.
     keeps_all: bool,
+    /// The priority of a message that says none.
+    default_priority: u8,
     /// When a publisher is told that its message is safe, as [`Durability::number`].
     durability: AtomicU64,
     services: Arc<Services>,
@@ -206,7 +217,7 @@ impl Inner {
             Command::Requeue { .. } | Command::Expire | Command::PageLoaded { .. } => true,
             _ => false,
         };
-        if is_asked || self.state.wants_time() { time::unix_ms() } else { Millis::default() }
+        if is_asked || self.state.is_timed() { time::unix_ms() } else { Millis::default() }
     }
 
     fn count_acks(&mut self, count: usize) {
@@ -220,13 +231,16 @@ impl Queue {
     pub fn new(new: NewQueue, recovered: RecoveredQueue) -> Arc<Self> {
         let NewQueue { vhost, name, definition, owner, policy, services } = new;
         let kind = Kind::of_name(&definition.kind).unwrap_or_default();
+        let default_priority = definition.default_priority();
         let settings = Settings::of(kind, &definition.arguments, &policy);
         let durability = settings.durability.unwrap_or(services.durability);
-        let RecoveredQueue { mut image, replayed, is_stored } = recovered;
+        let RecoveredQueue { mut image, replayed, seen, is_stored } = recovered;
+        let kept = std::mem::take(&mut image.window);
+        let window = settings.dedup.as_ref().map(|rules| Window::recovered(rules, kept, seen));
         image.entries.extend(replayed.into_iter().map(|(mut entry, published)| {
             entry.expires_at = entry.expires_at.min(after(published.at, settings.message_ttl_ms));
             if !published.has_priority {
-                entry.priority = definition.default_priority();
+                entry.priority = default_priority;
             }
             entry
         }));
@@ -234,13 +248,23 @@ impl Queue {
         state.set_rules(settings.rules);
         let mut effects = Vec::new();
         state.resume(&mut effects);
-        let inner = Mutex::new(Inner { state, settings, is_changed: !is_stored, ..Inner::default() });
+        let window = window.unwrap_or_default();
+        let is_choosy = settings.is_choosy();
+        let inner = Mutex::new(Inner {
+            state,
+            settings,
+            is_choosy,
+            window,
+            is_changed: !is_stored,
+            ..Inner::default()
+        });
         let queue = Arc::new_cyclic(|weak| Self {
             vhost,
             name,
             definition,
             owner,
             keeps_all: kind == Kind::Quorum,
+            default_priority,
             durability: AtomicU64::new(durability.number()),
             services,
             weak: weak.clone(),
@@ -274,6 +298,7 @@ impl Queue {
                 return;
             }
             inner.state.set_rules(settings.rules);
+            inner.is_choosy = settings.is_choosy();
             inner.settings = settings.clone();
             self.renew_lease(&mut inner);
             // What waited for a limit that is gone, or failed more often than a new one allows.
@@ -312,6 +337,9 @@ impl Queue {
 
     /// Asks to be woken at the next deadline, unless that is to happen earlier anyway.
     fn mind_deadline(&self, inner: &mut Inner) {
+        if !inner.state.is_timed() && inner.lease_until.is_none() {
+            return;
+        }
         let next = inner.state.next_deadline().into_iter().chain(inner.lease_until).min();
         if let Some(next) = next.filter(|next| *next < inner.woken_at) {
             inner.woken_at = next;
@@ -578,6 +606,7 @@ mod tests {
             auto_delete: false,
             exclusive: false,
             arguments: Table::default(),
+            role: definition::Role::Ordinary,
         };
         let (store, _) = store::memory::open();
         let memory = Arc::new(Memory::unlimited());
@@ -640,6 +669,7 @@ mod tests {
             auto_delete: false,
             exclusive: false,
             arguments: Table::default(),
+            role: definition::Role::Ordinary,
         };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let services = Arc::new(services);

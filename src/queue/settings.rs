@@ -7,6 +7,7 @@ use super::arguments::Kind;
 use super::state::{Overflow, Retry, Return, Rules, Shape};
 use crate::arguments::{self, Table, Value};
 use crate::dead_letter::{DeadLetters, Strategy};
+use crate::dedup;
 use crate::definition::PolicyKeys;
 use crate::durability::Durability;
 use crate::name::ExchangeName;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub dead_letters: Option<DeadLetters>,
     /// When a publisher is told that its message is safe; none = as the node says.
     pub durability: Option<Durability>,
+    /// How messages are told that came before.
+    pub dedup: Option<dedup::Rules>,
     /// Whether consumers are told how often a message came back.
     pub counts_deliveries: bool,
 }
@@ -68,8 +71,16 @@ impl Settings {
             expires_ms: said.least("expires"),
             dead_letters,
             durability: said.argument_first("durability").and_then(|text| text.parse().ok()),
+            dedup: dedup::Rules::of(table),
             counts_deliveries: is_quorum || delivery_limit.is_some(),
         }
+    }
+}
+
+impl Settings {
+    /// Whether the queue may not take a message: it may be full and say so, or have seen it.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.dedup.is_some() || self.rules.overflow != Overflow::DropHead
     }
 }
 

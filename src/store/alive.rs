@@ -13,6 +13,7 @@ use super::index::{Aside, ImageId, IndexEntry, NEVER, PageSummary, QueueImage};
 use super::metadata::Metadata;
 use super::record::{Bad, Progressed, Publish, Range};
 use super::{Published, Ranges, RecoveredQueue};
+use crate::dedup::{Key, Seen};
 use crate::message::Properties;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::Millis;
@@ -52,6 +53,9 @@ struct Queue {
     covers: Position,
     /// Those that did not wait in their places at the checkpoint.
     aside: Vec<(Sequence, Aside)>,
+    window: Vec<(Key, Millis)>,
+    /// What was published since, as its window sees it.
+    seen: Vec<Seen>,
     is_changed: bool,
     /// Messages of the checkpoint may have been delivered, and nothing says of which.
     is_index_lost: bool,
@@ -79,6 +83,8 @@ impl Queue {
             deliverable_below: image.deliverable_below,
             covers: image.covers,
             aside: image.aside,
+            window: image.window,
+            seen: Vec::new(),
             is_changed,
             is_index_lost: false,
         }
@@ -254,9 +260,10 @@ impl Queue {
             pages: self.pages,
             entries,
             aside: self.aside,
+            window: self.window,
             ..QueueImage::default()
         };
-        RecoveredQueue { image, replayed, is_stored: !self.is_changed }
+        RecoveredQueue { image, replayed, seen: self.seen, is_stored: !self.is_changed }
     }
 }
 
@@ -370,6 +377,15 @@ impl Alive {
         Ok(Ok(()))
     }
 
+    /// Windows of duplicates have seen a message.
+    pub(super) fn seen(&mut self, seen: impl IntoIterator<Item = (QueueId, Seen)>) {
+        for (id, seen) in seen {
+            let queue = self.queue(id);
+            queue.seen.push(seen);
+            queue.is_changed = true;
+        }
+    }
+
     /// Something became of a queue's messages, as the record at `position` says.
     ///
     /// # Errors
@@ -417,7 +433,7 @@ impl Alive {
             if slot.is_unchanged(is_there)
                 && let Slot::Stored(image) = slot
             {
-                recovered.insert(id, RecoveredQueue { image, replayed: Vec::new(), is_stored: true });
+                recovered.insert(id, RecoveredQueue { image, is_stored: true, ..RecoveredQueue::default() });
                 continue;
             }
             let queue = slot.open();

@@ -448,8 +448,15 @@ mod tests {
 
     fn queue(name: &str, id: u64) -> Definition {
         let (kind, arguments) = ("classic".into(), Default::default());
-        let queue =
-            Queue { id: QueueId(id), kind, durable: true, auto_delete: false, exclusive: false, arguments };
+        let queue = Queue {
+            id: QueueId(id),
+            kind,
+            durable: true,
+            auto_delete: false,
+            exclusive: false,
+            arguments,
+            role: Default::default(),
+        };
         Definition::Queue("/".into(), name.into(), queue)
     }
 

@@ -18,6 +18,7 @@
 
 use super::ranges::Ranges;
 use super::record::{read_varint, write_varint};
+use crate::dedup::Key;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::Millis;
 
@@ -168,6 +169,9 @@ pub struct QueueImage {
     pub covers: Position,
     /// Those of the entries that do not wait in their places, in the order in which they left them.
     pub aside: Vec<(Sequence, Aside)>,
+    /// What was published lately, so that it is not taken twice: each key with the time until which it counts, the oldest
+    /// first.
+    pub window: Vec<(Key, Millis)>,
 }
 
 impl QueueImage {
@@ -200,9 +204,14 @@ impl QueueImage {
         entries.sort_unstable_by_key(|entry| entry.sequence);
         write_entries(&mut out, &entries);
         write_varint(&mut out, self.covers.0);
-        if !self.aside.is_empty() {
+        if !self.aside.is_empty() || !self.window.is_empty() {
             write_varint(&mut out, self.aside.len() as u64);
             self.aside.iter().for_each(|(sequence, aside)| write_aside(&mut out, *sequence, *aside));
+            write_varint(&mut out, self.window.len() as u64);
+            for (key, until) in &self.window {
+                out.extend_from_slice(&key.0.to_le_bytes());
+                write_varint(&mut out, until.0);
+            }
         }
         seal(&mut out, &[queue.0]);
         out
@@ -229,6 +238,11 @@ impl QueueImage {
         if !bytes.is_empty() {
             for _ in 0..read_varint(bytes)? {
                 image.aside.push(read_aside(bytes)?);
+            }
+            for _ in 0..read_varint(bytes)? {
+                let (key, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                image.window.push((Key(u128::from_le_bytes(*key)), Millis(read_varint(bytes)?)));
             }
         }
         bytes.is_empty().then_some(image)
@@ -487,6 +501,7 @@ mod tests {
                 entries,
                 covers: Position(1 << 50),
                 aside: reserved.map(|n| (Sequence(n), [Aside::Dead(3), Aside::HeldUntil(Millis(1 << 40))][(n % 2) as usize])).into_iter().collect(),
+                window: reserved.map(|n| (Key(u128::from(n) << 64 | 5), Millis(n))).into_iter().collect(),
             };
             let bytes = image.encode(QueueId(9));
             prop_assert_eq!(QueueImage::decode(QueueId(9), &bytes), Some(image));

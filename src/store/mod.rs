@@ -51,6 +51,7 @@ pub mod segment;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
+mod windows;
 
 pub use handle::{Batch, Store};
 pub use place::Environment;
@@ -58,6 +59,7 @@ pub use ranges::Ranges;
 pub use reader::{Found, ReadError, Record};
 pub use record::{Settled, Target};
 
+use crate::dedup::Seen;
 use crate::definition::{Change, Definition};
 use crate::durability::{Durability, Level, Point};
 use crate::message::Message;
@@ -498,6 +500,8 @@ pub struct RecoveredQueue {
     /// What it got since, in no order, each with the time when it was published: the queue's own time to live is not
     /// in their [`IndexEntry::expires_at`].
     pub replayed: Vec<(IndexEntry, Published)>,
+    /// What it got since, as its window of duplicates sees it, in order.
+    pub seen: Vec<Seen>,
     /// Whether the last checkpoint says just this.
     pub is_stored: bool,
 }

@@ -400,6 +400,11 @@ pub struct Publish<'a> {
 }
 
 impl Publish<'_> {
+    /// The headers, as [`Properties::headers`] has them.
+    pub fn message_headers(&self) -> Option<&[u8]> {
+        Properties::parse(self.properties).ok().and_then(|properties| properties.headers)
+    }
+
     /// The message, with `exchange` as its exchange: the caller shares the name between messages.
     ///
     /// # Errors

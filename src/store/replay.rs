@@ -9,8 +9,9 @@ use super::damage::Damage;
 use super::files::Files;
 use super::metadata::Metadata;
 use super::record::{Bad, Entry, Scan, What};
+use super::windows::Windows;
 use super::{Error, RecoveredQueue, Report, segment};
-use crate::definition::{Change, Definition};
+use crate::definition::{Change, Definition, Key};
 use crate::name::{Position, QueueId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub(super) struct Replay {
     /// Earlier changes are in the definitions already, and later ones may have undone them: they are passed over.
     definitions_from: u64,
     alive: Alive,
+    windows: Windows,
     changes: Vec<Change>,
     next_queue_id: u64,
     starts: Vec<u64>,
@@ -63,6 +65,7 @@ impl Replay {
         Self {
             place,
             next_queue_id: contents.mark.next_queue_id,
+            windows: Windows::of(&contents.definitions),
             definitions: contents.definitions,
             definitions_from,
             alive: Alive::new(contents.queues),
@@ -155,12 +158,18 @@ impl Replay {
     /// Applies what a record says; inside, why it cannot be understood.
     fn apply(&mut self, entry: Entry<'_>, position: u64) -> Result<Result<(), Bad>, Error> {
         match entry {
-            Entry::Publish(publish) => return self.alive.publish(&publish, &*self.place.metadata),
+            Entry::Publish(publish) => {
+                self.alive.seen(self.windows.seen(&publish));
+                return self.alive.publish(&publish, &*self.place.metadata);
+            }
             Entry::Progress(progress) => {
                 self.alive.progress(&progress, Position(position), &*self.place.metadata)?
             }
             Entry::Changes(changes) if position >= self.definitions_from => {
                 catalog::apply_changes(&mut self.definitions, &changes);
+                if changes.iter().any(concerns_queues) {
+                    self.windows = Windows::of(&self.definitions);
+                }
                 self.changes.extend(changes);
             }
             Entry::Changes(_) | Entry::Large { .. } | Entry::Synced(_) => {}
@@ -200,6 +209,10 @@ impl Replay {
             starts: self.starts,
         })
     }
+}
+
+fn concerns_queues(change: &Change) -> bool {
+    matches!(change, Change::Put(Definition::Queue(..)) | Change::Delete(Key::Queue(..)))
 }
 
 fn unreadable(path: &Path, at: usize) -> String {

@@ -17,6 +17,7 @@ mod consumer_timeout;
 mod consuming;
 mod content;
 mod dead_letters;
+mod deduplication;
 mod differential;
 mod direct_reply_to;
 mod durability;

@@ -113,7 +113,15 @@ fn settled(entry: &IndexEntry) -> Settled {
 
 fn definition(id: QueueId) -> Definition {
     let (kind, arguments) = ("classic".into(), Default::default());
-    let queue = Queue { id, kind, durable: true, auto_delete: false, exclusive: false, arguments };
+    let queue = Queue {
+        id,
+        kind,
+        durable: true,
+        auto_delete: false,
+        exclusive: false,
+        arguments,
+        role: Default::default(),
+    };
     Definition::Queue("/".into(), format!("queue-{id}").as_str().into(), queue)
 }
 
@@ -575,7 +583,7 @@ fn pressure() -> Pressure {
 }
 
 fn held(recovered: RecoveredQueue) -> Held {
-    let RecoveredQueue { mut image, replayed, is_stored } = recovered;
+    let RecoveredQueue { mut image, replayed, is_stored, .. } = recovered;
     image.entries.extend(replayed.into_iter().map(|(entry, _)| entry));
     let mut state = State::recovered(Shape { bounds: BOUNDS, ..Shape::default() }, image);
     state.set_pressure(pressure());

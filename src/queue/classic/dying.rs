@@ -68,10 +68,11 @@ impl Queue {
     /// Tells the node how many dead letters wait here.
     pub(super) fn count_leaving(&self, inner: &mut super::Inner) {
         let waiting = inner.state.leaving_count() as i64;
-        let before = std::mem::replace(&mut inner.leaving, waiting);
-        if waiting != before {
-            self.services.dead_letters.count(waiting - before);
+        if waiting == inner.leaving {
+            return;
         }
+        let before = std::mem::replace(&mut inner.leaving, waiting);
+        self.services.dead_letters.count(waiting - before);
         if inner.stuck > waiting {
             self.services.dead_letters.count_stuck(waiting - inner.stuck);
             inner.stuck = waiting;

@@ -15,6 +15,8 @@ pub struct Counters {
     pub lost: u64,
     /// Messages that a full queue did not take.
     pub rejected: u64,
+    /// Messages that had come before, and were not taken again.
+    pub duplicates: u64,
     /// Messages that left without being consumed, by [`Reason`](crate::dead_letter::Reason).
     pub left: [u64; 4],
 }

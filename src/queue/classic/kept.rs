@@ -20,6 +20,7 @@ impl Queue {
             let mut image = inner.state.image(&mut work.effects);
             // Under the lock: what other threads append meanwhile is not this queue's own.
             image.covers = self.services.store.appended();
+            image.window = inner.window.kept().collect();
             self.carry_out(&mut inner, work, &mut Wakes::default());
             Some(image)
         })

@@ -3,6 +3,7 @@
 use super::work::Work;
 use super::{Enqueued, Full, Inner, Queue, Reserved, after};
 use crate::dead_letter::Reason;
+use crate::dedup::Seen;
 use crate::message::Message;
 use crate::name::{Position, Sequence};
 use crate::outbox::Wakes;
@@ -23,7 +24,76 @@ fn body_bytes(message: &Message) -> u32 {
     u32::try_from(message.body().len()).unwrap_or(u32::MAX)
 }
 
+/// A message that has come before.
+struct Duplicate;
+
+/// What becomes of a message that comes now.
+enum Judgement {
+    /// It is taken, and counts as seen.
+    Accept(Option<Seen>),
+    /// It has come before.
+    Duplicate,
+    /// The queue is full.
+    Reject,
+    /// The same, and it is a dead letter.
+    Bury,
+}
+
+impl Inner {
+    /// The message as the window of duplicates sees it, if there is one.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if it has come before.
+    fn check_new(&mut self, message: &Message) -> Result<Option<Seen>, Duplicate> {
+        let Some(rules) = &self.settings.dedup else { return Ok(None) };
+        let seen = Seen::of(&rules.header, message);
+        if seen.as_ref().is_some_and(|seen| self.window.has(seen)) {
+            self.counters.duplicates += 1;
+            return Err(Duplicate);
+        }
+        Ok(seen)
+    }
+
+    /// What becomes of a message that comes now. Most queues take everything: see [`Inner::is_choosy`].
+    #[cold]
+    fn judge(&mut self, message: &Message) -> Judgement {
+        let Ok(seen) = self.check_new(message) else { return Judgement::Duplicate };
+        match self.state.verdict(body_bytes(message)) {
+            Verdict::Accept => {
+                self.remember(seen);
+                Judgement::Accept(seen)
+            }
+            Verdict::Reject => {
+                self.counters.rejected += 1;
+                Judgement::Reject
+            }
+            Verdict::Bury => Judgement::Bury,
+        }
+    }
+
+    /// The message is taken: it counts as seen from now on. One that was rejected will be published again.
+    fn remember(&mut self, seen: Option<Seen>) {
+        if let (Some(seen), Some(rules)) = (seen, &self.settings.dedup) {
+            self.window.admit(rules, &seen);
+            self.is_changed = true;
+        }
+    }
+}
+
 impl Queue {
+    /// Whether an exchange's window has seen the message before; it has from now on.
+    pub fn has_seen(&self, message: &Message) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.is_deleted {
+            return false;
+        }
+        match inner.check_new(message) {
+            Ok(seen) => inner.remember(seen),
+            Err(Duplicate) => return true,
+        }
+        false
+    }
+
     /// Whether a restart brings the message back, once it is here.
     pub fn keeps(&self, message: &Message) -> bool {
         self.definition.durable && (message.is_persistent || self.keeps_all)
@@ -35,18 +105,22 @@ impl Queue {
         if inner.is_deleted {
             return Enqueued::Safe;
         }
-        self.mind_memory(&mut inner);
-        let verdict = inner.state.verdict(body_bytes(message));
-        if verdict == Verdict::Reject {
-            inner.counters.rejected += 1;
-            return Enqueued::Rejected;
+        let mut is_full = false;
+        if inner.is_choosy {
+            match inner.judge(message) {
+                Judgement::Accept(_) => {}
+                Judgement::Duplicate => return Enqueued::Safe,
+                Judgement::Reject => return Enqueued::Rejected,
+                Judgement::Bury => is_full = true,
+            }
         }
+        self.mind_memory(&mut inner);
         let sequence = inner.state.take_sequence();
         let target = [(self.definition.id, sequence)];
         let is_durable = self.keeps(message);
         let (mut appended, mut is_noted) = (None, false);
         if is_durable {
-            is_noted = verdict == Verdict::Accept && inner.state.would_deliver();
+            is_noted = !is_full && inner.state.would_deliver();
             let origin = Origin { is_delivered: is_noted, ..Origin::default() };
             appended = Some(self.services.store.append_publish(message, &target, origin));
         } else if inner.state.would_park() {
@@ -54,7 +128,7 @@ impl Queue {
             appended = Some(self.services.store.append_publish(message, &target, origin));
         }
         let entry = self.entry(&inner, sequence, appended, is_durable, message);
-        if verdict == Verdict::Bury {
+        if is_full {
             self.reject(&mut inner, entry, wakes);
             return Enqueued::Rejected;
         }
@@ -72,7 +146,7 @@ impl Queue {
     }
 
     /// Takes a place for a message that reaches several queues. [`Queue::enqueue_reserved`] or [`Queue::release`] must
-    /// follow. Nothing if the queue is gone.
+    /// follow. Nothing if the queue is gone or has seen the message before.
     ///
     /// # Errors
     /// [`Full`] when the queue does not take it.
@@ -81,21 +155,27 @@ impl Queue {
         if inner.is_deleted {
             return Ok(None);
         }
-        let bytes = body_bytes(message);
-        let verdict = inner.state.verdict(bytes);
-        if verdict == Verdict::Reject {
-            inner.counters.rejected += 1;
-            return Err(Full);
+        let (mut is_rejected, mut seen) = (false, None);
+        if inner.is_choosy {
+            match inner.judge(message) {
+                Judgement::Accept(now_seen) => seen = now_seen,
+                Judgement::Duplicate => return Ok(None),
+                Judgement::Reject => return Err(Full),
+                Judgement::Bury => is_rejected = true,
+            }
         }
         inner.is_changed = true;
-        let sequence = inner.state.reserve(bytes);
-        Ok(Some(Reserved { sequence, is_rejected: verdict == Verdict::Bury }))
+        let sequence = inner.state.reserve(body_bytes(message));
+        Ok(Some(Reserved { sequence, is_rejected, seen }))
     }
 
     /// A reserved place is not needed.
     pub fn release(&self, reserved: Reserved) {
         let mut inner = self.inner.lock();
         if !inner.is_deleted {
+            if let Some(seen) = reserved.seen {
+                inner.window.forget(seen.key);
+            }
             self.run(&mut inner, Command::Release(reserved.sequence), &mut Wakes::default());
         }
     }
@@ -141,7 +221,7 @@ impl Queue {
             record_bytes: appended.map_or(0, |appended| appended.record_bytes),
             returns: 0,
             failures: 0,
-            priority: message.priority.unwrap_or(self.definition.default_priority()),
+            priority: message.priority.unwrap_or(self.default_priority),
             is_delivered: false,
             is_durable,
         };

@@ -22,8 +22,12 @@ impl State {
         self.arrived(entry.index.sequence);
         self.enqueue(now, entry, is_noted, effects);
         // A message that lives no time at all is delivered at once or never.
-        self.expire(now, effects);
-        self.trim(effects);
+        if self.ready.is_timed() {
+            self.expire(now, effects);
+        }
+        if self.rules.is_bounded() {
+            self.trim(effects);
+        }
     }
 
     fn enqueue(&mut self, now: Millis, mut entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {

@@ -96,6 +96,8 @@ pub struct State {
     unacked_memory_bytes: u64,
     leaving: Leaving,
     held: Held,
+    /// When unacked messages were delivered, where consumers may take only so long.
+    delivered_at: HashMap<Sequence, Millis>,
     /// When to look for consumers that take too long; none while none can.
     timeouts_at: Option<Millis>,
     /// What is being read.
@@ -130,6 +132,7 @@ impl State {
         self.rules = rules;
         if rules.consumer_timeout_ms.is_none() {
             self.timeouts_at = None;
+            self.delivered_at = HashMap::default();
         }
     }
 
@@ -165,9 +168,11 @@ impl State {
 
     /// Carries out a command. What is due at `now` happens before.
     ///
-    /// `now` counts only while [`State::wants_time`] says so.
+    /// `now` counts only while [`State::is_timed`] says so.
     pub fn apply(&mut self, now: Millis, command: Command<'_>, effects: &mut Vec<Effect>) {
-        self.pass(now, effects);
+        if self.is_timed() {
+            self.pass(now, effects);
+        }
         match command {
             Command::Enqueue(entry) => self.arrive(now, entry, false, effects),
             Command::EnqueueNoted(entry) => self.arrive(now, entry, true, effects),
@@ -341,8 +346,8 @@ impl State {
     }
 
     /// Whether the time matters to every command now.
-    pub fn wants_time(&self) -> bool {
-        self.rules.consumer_timeout_ms.is_some() || self.next_deadline().is_some()
+    pub fn is_timed(&self) -> bool {
+        self.ready.is_timed() || self.held.len() > 0 || self.rules.consumer_timeout_ms.is_some()
     }
 
     /// The consumer that is served, where only one is.

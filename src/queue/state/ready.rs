@@ -248,6 +248,11 @@ impl Ready {
         }
     }
 
+    /// Whether anything expires.
+    pub(super) fn is_timed(&self) -> bool {
+        !self.deadlines.is_empty() || !self.page_deadlines.is_empty()
+    }
+
     /// When the next entry expires, or a cold page has to be looked at for it.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let first = |deadlines: &BTreeSet<(Millis, u8, Sequence)>| deadlines.first().map(|(at, ..)| *at);

@@ -18,8 +18,6 @@ pub(super) type Holder = (ConsumerKey, ConsumerId, Arc<ChannelCredit>);
 pub(super) struct Unacked {
     pub(super) entry: Entry,
     pub(super) holder: Option<Holder>,
-    /// When it was delivered, where that is minded.
-    delivered_at: Millis,
 }
 
 impl State {
@@ -30,10 +28,11 @@ impl State {
             entry.message = None;
         }
         self.unacked_memory_bytes += entry.memory_bytes();
-        if let (Some(timeout_ms), None) = (self.rules.consumer_timeout_ms, self.timeouts_at) {
-            self.timeouts_at = Some(Millis(now.0.saturating_add(timeout_ms)));
+        if let Some(timeout_ms) = self.rules.consumer_timeout_ms {
+            self.delivered_at.insert(entry.index.sequence, now);
+            self.timeouts_at.get_or_insert(Millis(now.0.saturating_add(timeout_ms)));
         }
-        self.unacked.insert(entry.index.sequence, Unacked { entry, holder, delivered_at: now });
+        self.unacked.insert(entry.index.sequence, Unacked { entry, holder });
     }
 
     pub(super) fn ack(&mut self, sequence: Sequence, effects: &mut Vec<Effect>) {
@@ -77,7 +76,10 @@ impl State {
     }
 
     fn take_unacked(&mut self, sequence: Sequence) -> Option<Entry> {
-        let Unacked { entry, holder, .. } = self.unacked.remove(&sequence)?;
+        let Unacked { entry, holder } = self.unacked.remove(&sequence)?;
+        if !self.delivered_at.is_empty() {
+            self.delivered_at.remove(&sequence);
+        }
         self.unacked_bytes -= u64::from(entry.index.body_bytes);
         self.unacked_memory_bytes -= entry.memory_bytes();
         if let Some((key, id, credit)) = holder {
@@ -93,9 +95,9 @@ impl State {
             return;
         }
         let (mut late, mut oldest) = (Vec::new(), None::<Millis>);
-        for unacked in self.unacked.values() {
-            let due = Millis(unacked.delivered_at.0.saturating_add(timeout_ms));
-            match &unacked.holder {
+        for (sequence, delivered_at) in &self.delivered_at {
+            let due = Millis(delivered_at.0.saturating_add(timeout_ms));
+            match self.unacked.get(sequence).and_then(|unacked| unacked.holder.as_ref()) {
                 Some((key, id, _)) if due <= now => late.push((*key, *id)),
                 // Nobody can be told of a message that was got.
                 _ if due <= now => {}

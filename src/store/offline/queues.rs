@@ -54,7 +54,8 @@ fn is_flat(queue: &definition::Queue) -> bool {
 
 impl Queue {
     fn new(recovered: RecoveredQueue, definition: &definition::Queue) -> Self {
-        let RecoveredQueue { mut image, replayed, is_stored } = recovered;
+        // What duplicates were seen since the last checkpoint is read from the journal again.
+        let RecoveredQueue { mut image, replayed, is_stored, .. } = recovered;
         let mut entries: BTreeMap<_, _> =
             std::mem::take(&mut image.entries).into_iter().map(|entry| (entry.sequence, entry)).collect();
         entries.extend(replayed.into_iter().map(|(mut entry, published)| {

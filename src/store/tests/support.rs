@@ -145,8 +145,15 @@ pub(in crate::store) fn message(body: &[u8]) -> Message {
 
 pub(in crate::store) fn queue_definition(id: QueueId) -> Definition {
     let arguments = Default::default();
-    let queue =
-        Queue { id, kind: "classic".into(), durable: true, auto_delete: false, exclusive: false, arguments };
+    let queue = Queue {
+        id,
+        kind: "classic".into(),
+        durable: true,
+        auto_delete: false,
+        exclusive: false,
+        arguments,
+        role: Default::default(),
+    };
     Definition::Queue("/".into(), format!("queue-{id}").as_str().into(), queue)
 }
 
