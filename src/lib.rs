@@ -2,7 +2,7 @@
 //!
 //! The map, from the inside out; a line may use the lines above it, never the reverse (`tests/architecture.rs`):
 //!
-//! - values: [`time`] [`name`] [`arguments`] [`message`] [`dead_letter`] [`dedup`] [`durability`] [`definition`] [`config`]
+//! - values: [`time`] [`name`] [`arguments`] [`message`] [`dead_letter`] [`dedup`] [`delay`] [`durability`] [`definition`] [`config`]
 //! - decisions, pure: [`exchange`] [`queue::state`] [`event`], and [`amqp`] but for its driver
 //! - state that lasts or is shared: [`store`] [`outbox`] [`auth`]
 //! - queues: [`queue`]
@@ -19,6 +19,7 @@ pub mod ctl;
 pub mod dead_letter;
 pub mod dedup;
 pub mod definition;
+pub mod delay;
 pub mod durability;
 pub mod event;
 pub mod exchange;
