@@ -38,6 +38,7 @@ pub(crate) fn defaults() -> Defaults {
         },
         message_memory_bytes: 1 << 30,
         durability: Durability::Sync,
+        log_exchange: false,
         loopback_users: Vec::new(),
     }
 }

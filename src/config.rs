@@ -58,6 +58,8 @@ pub struct Config {
     pub durability: Durability,
     pub memory_monitor_interval: Duration,
     pub log_level: LogLevel,
+    /// Whether log lines go to `amq.rabbitmq.log`, too.
+    pub log_exchange: bool,
     pub cluster_name: Option<String>,
     pub management_body_bytes_max: usize,
 }

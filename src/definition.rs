@@ -23,6 +23,9 @@ pub struct Vhost {
     /// The queue type of a declare without `x-queue-type`; none = classic.
     #[serde(default)]
     pub default_queue_type: Option<String>,
+    /// Whether copies of its traffic go to `amq.rabbitmq.trace`.
+    #[serde(default)]
+    pub tracing: bool,
 }
 
 /// A user, with the password only as a hash.

@@ -36,8 +36,7 @@ pub fn held(message: &Message, delay_ms: u64) -> Message {
         headers.insert(EXPIRATION.into(), Value::LongString(expiration.into()));
     }
     let (headers, delay) = (arguments::write_table(&headers), delay_ms.to_string());
-    let properties =
-        Properties { headers: Some(&headers), expiration: Some(delay.as_bytes()), ..properties };
+    let properties = Properties { headers: Some(&headers), expiration: Some(delay.as_bytes()), ..properties };
     let mut raw = Vec::new();
     properties.write(&mut raw);
     message.with_properties(&raw)

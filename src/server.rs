@@ -1,6 +1,7 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
 pub mod huge_pages;
+pub mod log_exchange;
 mod monitor;
 
 use crate::amqp::driver;
@@ -144,9 +145,14 @@ impl Server {
         let (store, recovered) = store::open(options)?;
         report(&recovered.report, time::now() - started);
         let broker = Broker::start(defaults(&config), store.clone(), recovered)?;
+        if config.log_exchange {
+            log_exchange::begin(Arc::downgrade(&broker), VhostName::new(&config.default_vhost));
+        }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
+        let events = Arc::clone(&broker);
+        tasks.spawn(async move { events.publish_events().await });
         let deadlines = Arc::clone(&broker);
         tasks.spawn(async move { deadlines.mind_deadlines().await });
         let mut listening = Vec::new();
@@ -246,6 +252,7 @@ fn defaults(config: &Config) -> Defaults {
         permissions: config.default_permissions.clone(),
         message_memory_bytes: config.message_memory_limit_bytes,
         durability: config.durability,
+        log_exchange: config.log_exchange,
         loopback_users: config.loopback_users.iter().cloned().collect(),
     }
 }

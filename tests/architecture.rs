@@ -22,7 +22,16 @@ const LAYERS: &[Layer] = &[
     Layer { pure: false, modules: &["time"] },
     Layer {
         pure: true,
-        modules: &["name", "arguments", "message", "dead_letter", "dedup", "delay", "definition", "durability"],
+        modules: &[
+            "name",
+            "arguments",
+            "message",
+            "dead_letter",
+            "dedup",
+            "delay",
+            "definition",
+            "durability",
+        ],
     },
     Layer { pure: false, modules: &["config"] },
     Layer { pure: true, modules: &["store::ranges", "store::record", "store::index"] },

@@ -9,11 +9,12 @@
 //! answering each request before the next call; then hands over events; then flushes the confirms.
 
 mod control;
+mod figures;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 
-use super::channel::{Awaiting, Channel, ChannelFigures, Step};
+use super::channel::{Awaiting, Channel, Step};
 use super::confirms::Awaited;
 use super::exception::{Exception, ReplyCode};
 use super::frame::{self, Frame, Output, Payload};
@@ -81,6 +82,8 @@ pub struct Connection {
     channel_count: usize,
     /// Channels ever opened.
     channels_opened: u64,
+    /// Channels that were opened or closed since the driver asked.
+    churn: Vec<(ChannelId, bool)>,
     pending: Option<Pending>,
     /// Requests that follow from what happened, before the next frame is read.
     follow_ups: VecDeque<Request>,
@@ -113,6 +116,7 @@ impl Connection {
             channels: Vec::new(),
             channel_count: 0,
             channels_opened: 0,
+            churn: Vec::new(),
             pending: None,
             follow_ups: VecDeque::new(),
             acks: Vec::new(),
@@ -311,6 +315,7 @@ impl Connection {
         self.channels[index] = Some(Box::new(Channel::new(id, self.tuned.frame_max)));
         self.channel_count += 1;
         self.channels_opened += 1;
+        self.churn.push((id, true));
         let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
         self.output.class(id, &AMQPClass::Channel(ok));
         Ok(())
@@ -350,6 +355,7 @@ impl Connection {
         self.confirming.retain(|other| *other != id);
         if self.channels.get_mut(id.0 as usize).and_then(Option::take).is_some() {
             self.channel_count -= 1;
+            self.churn.push((id, false));
         }
     }
 
@@ -542,24 +548,6 @@ impl Connection {
         self.is_blocked
     }
 
-    /// The open channels, for people.
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, ChannelFigures)> {
-        let open = self.channels.iter().enumerate();
-        open.filter_map(|(id, channel)| {
-            Some((ChannelId(u16::try_from(id).ok()?), channel.as_ref()?.figures()))
-        })
-    }
-
-    /// How many channels were opened since the connection is, those closed since among them.
-    pub fn channels_opened(&self) -> u64 {
-        self.channels_opened
-    }
-
-    /// How many channels are open.
-    pub fn channel_count(&self) -> usize {
-        self.channel_count
-    }
-
     /// Takes what all channels leave behind: the connection is gone, or only the answer to our close is awaited.
     pub fn release_all(&mut self) -> Vec<Request> {
         if self.phase != Phase::Closing {
@@ -569,7 +557,9 @@ impl Connection {
         let acks = self.take_acks();
         let mut requests: Vec<Request> = self.follow_ups.drain(..).chain(acks).collect();
         self.channel_count = 0;
-        for mut channel in self.channels.drain(..).flatten() {
+        for (id, channel) in self.channels.drain(..).enumerate() {
+            let Some(mut channel) = channel else { continue };
+            self.churn.extend(u16::try_from(id).map(|id| (ChannelId(id), false)));
             requests.push(Request::Release(channel.release()));
         }
         self.pending = None;

@@ -16,7 +16,7 @@ use super::request::Release;
 use crate::auth::User;
 use crate::broker::connections::{Channel, Opened, Traffic};
 use crate::broker::{self, Broker, Session};
-use crate::event::Event;
+use crate::event::{Delivery, Event};
 use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::state::Return;
@@ -329,6 +329,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.unsubscribe(consumer);
             self.resume_shared();
         }
+        if let (Event::Deliver(delivery), Some(session)) = (&event, &self.session)
+            && session.vhost.is_traced()
+            && let Some(source) = delivery.source
+        {
+            let Delivery { channel, redelivered, message, .. } = delivery;
+            self.broker.trace_delivery(session, *channel, source.queue, message, *redelivered);
+        }
         let is_blocked_before = self.machine.is_blocked();
         if let Err(delivery) = self.machine.handle_event(event)
             && let Some(source) = delivery.source
@@ -408,6 +415,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn count_churn(&mut self) {
         let opened = self.machine.channels_opened();
         let closed = opened - self.machine.channel_count() as u64;
+        let churned = self.machine.take_churn();
+        for (channel, is_open) in churned {
+            if let Some(entry) = &self.entry {
+                self.broker.channel_churned(entry, channel, is_open);
+            }
+        }
         if self.churn != (opened, closed) {
             let counters = &self.broker.counters;
             counters.channels_created.fetch_add(opened - self.churn.0, Ordering::Relaxed);

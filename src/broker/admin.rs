@@ -74,7 +74,7 @@ impl Broker {
         let at = self.store.append_changes(&[change]);
         match self.vhost(name) {
             Some(existing) => {
-                *existing.definition.write() = vhost;
+                existing.redefine(vhost);
                 Ok(Durable::new(false, at))
             }
             None => {
@@ -94,7 +94,8 @@ impl Broker {
         let (at, queues) = {
             let mut topology = vhost.topology_mut();
             let at = self.store.append_changes(&deletion_of(name, &topology, &self.users.grants()));
-            let queues: Vec<_> = topology.queues().cloned().collect();
+            let internal = topology.exchanges().flat_map(|exchange| exchange.internal_queues());
+            let queues: Vec<_> = topology.queues().chain(internal).cloned().collect();
             topology.delete_all();
             vhost.changed();
             (at, queues)
@@ -217,7 +218,8 @@ fn check_name(kind: &str, name: &str) -> Result<(), Error> {
 fn deletion_of(name: &VhostName, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
     let mut keys: Vec<Key> =
         topology.bindings().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
-    let durable_queues = topology.queues().filter(|queue| queue.definition.durable);
+    let internal = topology.exchanges().flat_map(|exchange| exchange.internal_queues());
+    let durable_queues = topology.queues().chain(internal).filter(|queue| queue.definition.durable);
     keys.extend(durable_queues.map(|queue| Key::Queue(name.clone(), queue.name.clone())));
     let durable_exchanges = topology.exchanges().filter(|exchange| exchange.definition.durable);
     keys.extend(durable_exchanges.map(|exchange| Key::Exchange(name.clone(), exchange.name.clone())));

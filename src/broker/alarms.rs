@@ -1,6 +1,7 @@
 //! Alarms: memory or disk is short, so publishers are blocked until it is not (behaviour.md, 1.9).
 
 use super::Broker;
+use super::events::Actor;
 use crate::event::Event;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,7 +49,11 @@ impl Broker {
     /// Sets an alarm on or off and tells every connection when that changes what publishers are told.
     pub fn set_alarm(&self, resource: Resource, is_on: bool) {
         let before = self.alarms.reason();
-        self.alarms.flag(resource).store(is_on, Ordering::Release);
+        if self.alarms.flag(resource).swap(is_on, Ordering::AcqRel) != is_on {
+            let key = if is_on { "alarm.set" } else { "alarm.cleared" };
+            let name = if resource == Resource::Memory { "memory" } else { "disk" };
+            self.emit(key, &Actor::default(), |fields| fields.text("alarm", name).text("node", &self.node));
+        }
         let after = self.alarms.reason();
         if before == after {
             return;

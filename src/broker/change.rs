@@ -4,11 +4,12 @@
 //! all. What follows from a step (an auto-delete exchange that lost its last binding, the bindings of a deleted queue) is
 //! planned here, too, so that whoever declares or deletes need not know.
 
+use super::Broker;
+use super::events::{Actor, EVENT_EXCHANGE};
 use super::topology::{Exchange, Topology, Vhost};
-use crate::definition::{Binding, Change, Definition, Destination, Key};
-use crate::name::{ExchangeName, Position, QueueName};
+use crate::definition::{Binding, Change, Definition, Destination, Key, Role};
+use crate::name::{ExchangeName, Position, QueueName, VhostName};
 use crate::queue::Queue;
-use crate::store::Store;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,54 +24,137 @@ pub(super) enum Step {
     Unbind(Arc<Binding>),
 }
 
-/// Makes the steps, in order. Returns where their record ends; [`Position::NONE`] when nothing durable changed.
-pub(super) fn make(vhost: &Vhost, topology: &mut Topology, store: &Store, steps: Vec<Step>) -> Position {
-    let mut changes = Vec::new();
+/// Makes the steps, in order, and tells of them. Returns where their record ends; [`Position::NONE`] when nothing durable
+/// changed.
+pub(super) fn make(
+    broker: &Broker,
+    vhost: &Vhost,
+    topology: &mut Topology,
+    actor: &Actor,
+    steps: Vec<Step>,
+) -> Position {
+    let mut made = Made { broker, vhost: &vhost.name, actor, changes: Vec::new(), orphans: Vec::new() };
     for step in steps {
-        changes.extend(make_one(vhost, topology, step));
+        made.make(topology, step);
+    }
+    let Made { changes, orphans, .. } = made;
+    if vhost.name == broker.event_vhost {
+        broker.events.set_heard(topology.bindings_from(EVENT_EXCHANGE).next().is_some());
     }
     vhost.changed();
-    if changes.is_empty() { Position::NONE } else { store.append_changes(&changes) }
+    let at = if changes.is_empty() { Position::NONE } else { broker.store.append_changes(&changes) };
+    orphans.iter().for_each(|orphan| broker.delete_internal(orphan));
+    at
 }
 
-fn make_one(vhost: &Vhost, topology: &mut Topology, step: Step) -> Option<Change> {
-    let name = vhost.name.clone();
-    match step {
-        Step::PutExchange(exchange) => {
-            let change = exchange.definition.durable.then(|| {
-                Change::Put(Definition::Exchange(name, exchange.name.clone(), exchange.definition.clone()))
-            });
-            topology.exchanges.insert(exchange.name.clone(), exchange);
-            change
+/// What was made so far.
+struct Made<'a> {
+    broker: &'a Broker,
+    vhost: &'a VhostName,
+    actor: &'a Actor,
+    changes: Vec<Change>,
+    /// Internal queues of exchanges that are gone.
+    orphans: Vec<Arc<Queue>>,
+}
+
+impl Made<'_> {
+    fn make(&mut self, topology: &mut Topology, step: Step) {
+        let vhost = self.vhost.clone();
+        match step {
+            Step::PutExchange(exchange) => {
+                self.tell_exchange(&exchange);
+                if exchange.definition.durable {
+                    let (name, definition) = (exchange.name.clone(), exchange.definition.clone());
+                    self.changes.push(Change::Put(Definition::Exchange(vhost, name, definition)));
+                }
+                topology.exchanges.insert(exchange.name.clone(), exchange);
+            }
+            Step::DeleteExchange(name) => {
+                let Some(gone) = topology.exchanges.remove(&name) else { return };
+                self.tell("exchange.deleted", name.as_str());
+                for queue in gone.internal_queues() {
+                    self.change_queue(queue, |queue| {
+                        Change::Delete(Key::Queue(vhost.clone(), queue.name.clone()))
+                    });
+                    self.orphans.push(Arc::clone(queue));
+                }
+                if gone.definition.durable {
+                    self.changes.push(Change::Delete(Key::Exchange(vhost, name)));
+                }
+            }
+            Step::PutQueue(queue) => {
+                let put =
+                    |queue: &Queue| Definition::Queue(vhost, queue.name.clone(), queue.definition.clone());
+                self.change_queue(&queue, |queue| Change::Put(put(queue)));
+                if queue.definition.role == Role::Ordinary {
+                    self.tell_queue(&queue);
+                }
+                topology.put_queue(queue);
+            }
+            Step::DeleteQueue(name) => {
+                let Some(gone) = topology.queues.remove(&name) else { return };
+                self.tell("queue.deleted", name.as_str());
+                self.change_queue(&gone, |_| Change::Delete(Key::Queue(vhost, name)));
+            }
+            Step::Bind(binding) => {
+                self.tell_binding("binding.created", &binding);
+                if is_durable(topology, &binding) {
+                    self.changes.push(Change::Put(Definition::Binding(vhost, binding.clone())));
+                }
+                topology.bind(binding);
+            }
+            Step::Unbind(binding) => {
+                self.tell_binding("binding.deleted", &binding);
+                if is_durable(topology, &binding) {
+                    self.changes.push(Change::Delete(Key::Binding(vhost, (*binding).clone())));
+                }
+                topology.unbind(&binding);
+            }
         }
-        Step::DeleteExchange(exchange) => {
-            let gone = topology.exchanges.remove(&exchange)?;
-            gone.definition.durable.then_some(Change::Delete(Key::Exchange(name, exchange)))
+    }
+
+    fn change_queue(&mut self, queue: &Arc<Queue>, change: impl FnOnce(&Queue) -> Change) {
+        if queue.definition.durable {
+            self.changes.push(change(queue));
         }
-        Step::PutQueue(queue) => {
-            let change = queue
-                .definition
-                .durable
-                .then(|| Change::Put(Definition::Queue(name, queue.name.clone(), queue.definition.clone())));
-            topology.queues.insert(queue.name.clone(), queue);
-            change
-        }
-        Step::DeleteQueue(queue) => {
-            let gone = topology.queues.remove(&queue)?;
-            gone.definition.durable.then_some(Change::Delete(Key::Queue(name, queue)))
-        }
-        Step::Bind(binding) => {
-            let change = is_durable(topology, &binding)
-                .then(|| Change::Put(Definition::Binding(name, binding.clone())));
-            topology.bind(binding);
-            change
-        }
-        Step::Unbind(binding) => {
-            let change = is_durable(topology, &binding)
-                .then(|| Change::Delete(Key::Binding(name, (*binding).clone())));
-            topology.unbind(&binding);
-            change
-        }
+    }
+
+    fn tell(&self, key: &str, name: &str) {
+        self.broker
+            .emit(key, self.actor, |fields| fields.text("name", name).text("vhost", self.vhost.as_str()));
+    }
+
+    fn tell_exchange(&self, exchange: &Exchange) {
+        let definition = &exchange.definition;
+        self.broker.emit("exchange.created", self.actor, |fields| {
+            let fields = fields.text("name", exchange.name.as_str()).text("vhost", self.vhost.as_str());
+            let fields = fields.text("type", &definition.kind).flag("durable", definition.durable);
+            let fields = fields.flag("auto_delete", definition.auto_delete);
+            fields.flag("internal", definition.internal).table("arguments", &definition.arguments)
+        });
+    }
+
+    fn tell_queue(&self, queue: &Queue) {
+        let definition = &queue.definition;
+        self.broker.emit("queue.created", self.actor, |fields| {
+            let fields = fields.text("name", queue.name.as_str()).text("vhost", self.vhost.as_str());
+            let fields = fields.text("type", &definition.kind).flag("durable", definition.durable);
+            let fields = fields.flag("auto_delete", definition.auto_delete);
+            fields.flag("exclusive", definition.exclusive).table("arguments", &definition.arguments)
+        });
+    }
+
+    fn tell_binding(&self, key: &str, binding: &Binding) {
+        let (kind, destination) = match &binding.destination {
+            Destination::Queue(name) => ("queue", name.as_str()),
+            Destination::Exchange(name) => ("exchange", name.as_str()),
+        };
+        self.broker.emit(key, self.actor, |fields| {
+            let fields = fields.text("source_name", binding.source.as_str()).text("source_kind", "exchange");
+            let fields = fields.text("destination_name", destination).text("destination_kind", kind);
+            let fields = fields.text("routing_key", binding.key.as_str()).text("vhost", self.vhost.as_str());
+            fields.table("arguments", &binding.arguments)
+        });
     }
 }
 

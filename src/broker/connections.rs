@@ -2,6 +2,7 @@
 //! connection, keeps its figures fresh, and unregisters it.
 
 use super::Broker;
+use super::events::{Actor, Fields};
 use crate::arguments::Table;
 use crate::event::Event;
 use crate::name::{ChannelId, ConnectionId, QueueId, UserName, VhostName};
@@ -98,6 +99,30 @@ impl std::ops::Deref for Connection {
     }
 }
 
+impl Connection {
+    /// Who does what is done over it.
+    pub fn actor(&self) -> Actor {
+        Actor { user: Some(self.user.clone()), connection: Some(self.id) }
+    }
+
+    fn name_fields(&self, fields: Fields) -> Fields {
+        fields.text("name", &self.name).text("user", self.user.as_str()).text("vhost", self.vhost.as_str())
+    }
+
+    /// What an event says of it.
+    fn describe(&self, fields: Fields) -> Fields {
+        let fields = self.name_fields(fields).text("protocol", self.protocol);
+        let fields = fields.text("auth_mechanism", &self.auth_mechanism).flag("ssl", false);
+        let fields =
+            fields.text("host", &self.local.ip().to_string()).number("port", self.local.port().into());
+        let fields = fields.number("channel_max", self.channel_max.into());
+        let fields =
+            fields.number("frame_max", self.frame_max.into()).number("timeout", self.heartbeat_s.into());
+        let fields = fields.number("connected_at", self.connected_at.0);
+        fields.table("client_properties", &self.client_properties)
+    }
+}
+
 /// The open connections.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -160,6 +185,16 @@ impl Connections {
 }
 
 impl Broker {
+    /// A channel was opened or closed.
+    pub fn channel_churned(&self, connection: &Connection, channel: ChannelId, is_open: bool) {
+        let key = if is_open { "channel.created" } else { "channel.closed" };
+        self.emit(key, &connection.actor(), |fields| {
+            let fields = fields.text("name", &format!("{} ({channel})", connection.name));
+            let fields = fields.text("connection", &connection.name).number("number", channel.0.into());
+            fields.text("user", connection.user.as_str()).text("vhost", connection.vhost.as_str())
+        });
+    }
+
     /// Registers an open connection.
     pub fn connected(&self, opened: Opened) -> Arc<Connection> {
         let connection = Arc::new(Connection {
@@ -170,6 +205,7 @@ impl Broker {
             queues: Mutex::default(),
         });
         self.connections.by_id.insert(connection.id, Arc::clone(&connection));
+        self.emit("connection.created", &connection.actor(), |fields| connection.describe(fields));
         self.counters.connections_created.fetch_add(1, Ordering::Relaxed);
         connection
     }
@@ -180,8 +216,10 @@ impl Broker {
         let queues = std::mem::take(&mut *connection.queues.lock());
         for queue in queues {
             let always = |_: &_| Ok::<(), std::convert::Infallible>(());
-            let Ok(_) = self.remove_queue(&queue, wakes, always).map(|deleted| deleted.value);
+            let Ok(_) =
+                self.remove_queue(&queue, wakes, &connection.actor(), always).map(|deleted| deleted.value);
         }
+        self.emit("connection.closed", &connection.actor(), |fields| connection.name_fields(fields));
         self.connections.by_id.remove(&id);
         self.counters.connections_closed.fetch_add(1, Ordering::Relaxed);
     }

@@ -2,12 +2,13 @@
 
 use super::declare::check_owner;
 use super::error::{Error, Resource};
+use super::events::Fields;
 use super::replies::random_text;
 use super::session::Session;
 use super::{Broker, Committed, quorum};
 use crate::arguments::{self, Table};
 use crate::auth::permissions::Access;
-use crate::name::{ChannelId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
+use crate::name::{ChannelId, ConnectionId, ConsumerId, ConsumerTag, QueueId, QueueName, Sequence};
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::arguments::no_integer;
 use crate::queue::classic::{Get, Taken};
@@ -20,6 +21,9 @@ use std::sync::Arc;
 pub(super) struct Registered {
     queue: Arc<Queue>,
     key: ConsumerKey,
+    tag: ConsumerTag,
+    channel: ChannelId,
+    connection: Option<ConnectionId>,
 }
 
 /// A consumer to be added; the empty tag asks for one made by the server.
@@ -87,10 +91,14 @@ impl Broker {
             prefetch: consumer.prefetch,
             arguments: subscribe.arguments,
         };
-        let id = consumer.id;
+        let (id, channel) = (consumer.id, subscription.channel);
+        let told = told(&queue, &subscription);
         match queue.subscribe(consumer, subscription, wakes) {
             Ok(Some(key)) => {
-                self.consumers.insert(id, Registered { queue, key });
+                self.emit("consumer.created", &session.into(), told);
+                let connection = session.connection;
+                let registered = Registered { queue, key, tag: tag.clone(), channel, connection };
+                self.consumers.insert(id, registered);
                 Ok((id, tag))
             }
             Ok(None) => Err(Error::NotFound(resource)),
@@ -100,16 +108,29 @@ impl Broker {
 
     /// Removes a consumer, and its queue if that was its last and it is auto-delete.
     pub fn unsubscribe(&self, consumer: ConsumerId, wakes: &mut Wakes) {
-        let Some((_, Registered { queue, key })) = self.consumers.remove(&consumer) else { return };
+        let Some((_, gone)) = self.consumers.remove(&consumer) else { return };
+        self.tell_gone(&gone);
+        let Registered { queue, key, .. } = gone;
         if queue.unsubscribe(key, consumer, wakes) {
             self.delete_unused(&queue, wakes);
         }
     }
 
+    /// Tells that a consumer is gone.
+    pub(super) fn tell_gone(&self, gone: &Registered) {
+        let connection = gone.connection.and_then(|id| self.connections.get(id));
+        let actor = connection.map(|connection| connection.actor()).unwrap_or_default();
+        self.emit("consumer.deleted", &actor, |fields| {
+            let fields =
+                fields.text("consumer_tag", gone.tag.as_str()).number("channel", gone.channel.0.into());
+            fields.text("queue", gone.queue.name.as_str()).text("vhost", gone.queue.vhost.as_str())
+        });
+    }
+
     /// The consumer can take messages again: room in its outbox, or credit on its channel.
     pub fn resume(&self, consumer: ConsumerId, wakes: &mut Wakes) {
         let registered = self.consumers.get(&consumer).map(|registered| registered.clone());
-        if let Some(Registered { queue, key }) = registered {
+        if let Some(Registered { queue, key, .. }) = registered {
             queue.resume(key, consumer, wakes);
         }
     }
@@ -194,6 +215,19 @@ impl Broker {
             self.requeue(*queue, sequences, *how, wakes);
         }
         committed
+    }
+}
+
+/// What an event says of a new consumer.
+fn told(queue: &Queue, subscription: &Subscription) -> impl FnOnce(Fields) -> Fields + use<> {
+    let (name, vhost) = (queue.name.clone(), queue.vhost.clone());
+    let Subscription { tag, channel, acknowledges, exclusive, prefetch, arguments, .. } =
+        subscription.clone();
+    move |fields| {
+        let fields = fields.text("consumer_tag", tag.as_str()).number("channel", channel.0.into());
+        let fields = fields.text("queue", name.as_str()).text("vhost", vhost.as_str());
+        let fields = fields.flag("ack_required", acknowledges).flag("exclusive", exclusive);
+        fields.number("prefetch_count", prefetch.into()).table("arguments", &arguments)
     }
 }
 

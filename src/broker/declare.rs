@@ -3,6 +3,7 @@
 
 use super::change::{self, Step};
 use super::error::{Error, Resource};
+use super::events::Actor;
 use super::replies::random_text;
 use super::session::Session;
 use super::topology::{Exchange, Topology};
@@ -102,7 +103,7 @@ impl Broker {
             session.check(Access::Write, session.exchange(&alternate))?;
         }
         let steps = vec![Step::PutExchange(Exchange::new(name, definition, kind))];
-        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         Ok(Durable::new(true, at))
     }
 
@@ -148,7 +149,7 @@ impl Broker {
             return Err(Error::InUse(resource));
         }
         let steps = change::plan_exchange_deletion(&topology, name);
-        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         Ok(Durable::new(true, at))
     }
 
@@ -199,7 +200,7 @@ impl Broker {
         let queue = Queue::new(NewQueue { vhost, name, definition, owner, policy, services }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];
-        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         drop(topology);
         self.counters.queues_created.fetch_add(1, Ordering::Relaxed);
         if let Some(owner) = owner {
@@ -286,7 +287,7 @@ impl Broker {
         session.check(Access::Configure, resource.clone())?;
         let Ok(queue) = self.find_queue(session, name) else { return Ok(Durable::at_once(None)) };
         check_owner(session, &resource, &queue)?;
-        let deleted = self.remove_queue(&queue, wakes, |figures| {
+        let deleted = self.remove_queue(&queue, wakes, &session.into(), |figures| {
             if condition.unused && figures.consumers > 0 {
                 return Err(Error::InUse(resource.clone()));
             }
@@ -306,7 +307,7 @@ impl Broker {
         // Somebody may have subscribed meanwhile: then it lives on.
         let is_unused =
             |figures: &queue::classic::Figures| if figures.consumers > 0 { Err(()) } else { Ok(()) };
-        let _ = self.remove_queue(queue, wakes, is_unused).map(|deleted| deleted.value);
+        let _ = self.remove_queue(queue, wakes, &Actor::default(), is_unused).map(|deleted| deleted.value);
     }
 
     /// Deletes a queue from topology, bindings first, if `condition` holds.
@@ -314,6 +315,7 @@ impl Broker {
         &self,
         queue: &Arc<Queue>,
         wakes: &mut Wakes,
+        actor: &Actor,
         condition: impl FnOnce(&queue::classic::Figures) -> Result<(), E>,
     ) -> Result<Durable<Option<usize>>, E> {
         let Some(vhost) = self.vhost(&queue.vhost) else { return Ok(Durable::at_once(None)) };
@@ -324,7 +326,7 @@ impl Broker {
         }
         let deleted = queue.delete(condition, wakes)?;
         let steps = change::plan_queue_deletion(&topology, &queue.name);
-        let at = change::make(&vhost, &mut topology, &self.store, steps);
+        let at = change::make(self, &vhost, &mut topology, actor, steps);
         drop(topology);
         self.forget_queue(queue, deleted.subscriptions.iter().map(|subscription| subscription.id));
         let ready = deleted.figures.ready;
@@ -333,10 +335,20 @@ impl Broker {
         Ok(Durable::new(Some(ready), at))
     }
 
+    /// Deletes an exchange's own queue, which is out of topology already.
+    pub(super) fn delete_internal(&self, queue: &Queue) {
+        let always = |_: &_| Ok::<(), std::convert::Infallible>(());
+        let Ok(deleted) = queue.delete(always, &mut Wakes::default());
+        self.queues.remove(&queue.definition.id);
+        queue.give_back(deleted);
+    }
+
     /// Takes a deleted queue out of the node-wide tables.
     pub(super) fn forget_queue(&self, queue: &Queue, consumers: impl Iterator<Item = ConsumerId>) {
         self.queues.remove(&queue.definition.id);
-        consumers.for_each(|consumer| drop(self.consumers.remove(&consumer)));
+        for (_, gone) in consumers.filter_map(|consumer| self.consumers.remove(&consumer)) {
+            self.tell_gone(&gone);
+        }
         if let Some(owner) = queue.owner {
             self.connections.disown_queue(owner, queue.definition.id);
         }
@@ -357,7 +369,12 @@ impl Broker {
         session.check(Access::Read, resource.clone())?;
         let queue = self.find_queue(session, name)?;
         check_owner(session, &resource, &queue)?;
-        Ok(queue.purge(wakes))
+        let count = queue.purge(wakes);
+        self.emit("queue.purged", &session.into(), |fields| {
+            let fields = fields.text("name", name.as_str()).text("vhost", session.vhost.name.as_str());
+            fields.number("messages", count as u64)
+        });
+        Ok(count)
     }
 
     /// Binds; a binding that is there is bound already.
@@ -375,7 +392,8 @@ impl Broker {
         if topology.has_binding(&binding) {
             return Ok(Durable::at_once(false));
         }
-        let at = change::make(&session.vhost, &mut topology, &self.store, vec![Step::Bind(binding)]);
+        let at =
+            change::make(self, &session.vhost, &mut topology, &session.into(), vec![Step::Bind(binding)]);
         Ok(Durable::new(true, at))
     }
 
@@ -395,7 +413,7 @@ impl Broker {
         if steps.is_empty() {
             return Ok(Durable::at_once(false));
         }
-        let at = change::make(&session.vhost, &mut topology, &self.store, steps);
+        let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         Ok(Durable::new(true, at))
     }
 

@@ -13,12 +13,14 @@ mod dead_letters;
 pub mod declare;
 mod enqueue;
 pub mod error;
+pub mod events;
 pub mod publish;
 mod quorum;
 mod replies;
 pub mod session;
 mod start;
 pub mod topology;
+mod trace;
 
 pub use error::{Error, Resource};
 pub use publish::{Committed, Outcome};
@@ -96,6 +98,11 @@ pub struct Broker {
     pub alarms: alarms::Alarms,
     /// The open connections.
     pub connections: connections::Connections,
+    /// What it publishes itself; somebody must run [`Broker::publish_events`].
+    pub events: events::Events,
+    /// Where events are published.
+    event_vhost: VhostName,
+    has_log_exchange: bool,
     /// When queues want to be woken; somebody must run it.
     pub deadlines: Arc<Deadlines>,
     /// What all queues share.
@@ -154,7 +161,7 @@ impl Broker {
                 let now = time::unix_ms();
                 let is_over = |figures: &Figures| figures.lease_until.is_some_and(|until| until <= now);
                 let unused = |figures: &Figures| if is_over(figures) { Ok(()) } else { Err(()) };
-                if let Ok(deleted) = self.remove_queue(&queue, &mut wakes, unused)
+                if let Ok(deleted) = self.remove_queue(&queue, &mut wakes, &events::Actor::default(), unused)
                     && deleted.value.is_some()
                 {
                     info!(queue = %queue.name, vhost = %queue.vhost, "queue expired");

@@ -111,6 +111,9 @@ impl Broker {
             return Ok(Outcome::Safe);
         }
         let Prepared { message, route } = self.prepare(session, message, refusal)?;
+        if session.vhost.is_traced() {
+            self.trace_publish(session, &message, &route.queues);
+        }
         route.counters.count(route.queues.len());
         Ok(match &route.queues[..] {
             [] => {
@@ -256,6 +259,9 @@ impl Broker {
             match self.prepare::<Error>(session, message, None) {
                 Ok(found) if !found.route.queues.is_empty() => {
                     found.route.counters.count(found.route.queues.len());
+                    if session.vhost.is_traced() {
+                        self.trace_publish(session, &found.message, &found.route.queues);
+                    }
                     let places = Places::reserve_in_order(&found.route.queues, &found.message);
                     prepared.push((found, places));
                 }

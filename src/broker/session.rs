@@ -6,7 +6,7 @@ use super::topology::Vhost;
 use crate::auth::permissions::Access;
 use crate::auth::users::Users;
 use crate::auth::{User, UserTags};
-use crate::name::{ConnectionId, ExchangeName, QueueName, UserName};
+use crate::name::{ChannelId, ConnectionId, ExchangeName, QueueName, UserName};
 use std::sync::Arc;
 
 /// Who does something, and where.
@@ -20,6 +20,8 @@ pub struct Session {
     pub tags: UserTags,
     /// Its connection; none over HTTP, so that no exclusive queue is its own.
     pub connection: Option<ConnectionId>,
+    /// The channel it works on just now.
+    pub channel: ChannelId,
     users: Arc<Users>,
     pub(super) routes: RouteCache,
 }
@@ -32,7 +34,15 @@ impl Session {
         users: Arc<Users>,
     ) -> Self {
         let (name, tags) = (user.name.clone(), user.tags.clone());
-        Self { vhost, user: name, tags, connection, users, routes: RouteCache::default() }
+        Self {
+            vhost,
+            user: name,
+            tags,
+            connection,
+            channel: ChannelId(0),
+            users,
+            routes: RouteCache::default(),
+        }
     }
 
     /// The queue as error texts have it.

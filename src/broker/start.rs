@@ -1,5 +1,6 @@
 //! Starting: from what the store recovered to a broker, with the first user and vhost of an empty node.
 
+use super::events::{EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
 use super::topology::{Exchange, PREDECLARED, Vhost};
 use super::{Broker, Counters, alarms, connections};
 use crate::arguments::Table;
@@ -33,6 +34,8 @@ pub struct Defaults {
     pub message_memory_bytes: u64,
     /// When clients are told that a message is safe, in queues that say nothing else.
     pub durability: Durability,
+    /// Whether log lines are published: then there is an exchange for them.
+    pub log_exchange: bool,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
 }
@@ -91,6 +94,9 @@ impl Broker {
             counters: Counters::default(),
             alarms: alarms::Alarms::default(),
             connections: connections::Connections::default(),
+            events: super::events::Events::default(),
+            event_vhost: defaults.vhost.clone(),
+            has_log_exchange: defaults.log_exchange,
             mover: parking_lot::Mutex::new(None),
             authenticator,
             vhosts: DashMap::new(),
@@ -128,7 +134,10 @@ impl Broker {
                 other => later.push(other),
             }
         }
-        for definition in later {
+        let is_exchange = |definition: &Definition| matches!(definition, Definition::Exchange(..));
+        // Exchanges first: some have queues of their own.
+        let (exchanges, later): (Vec<_>, Vec<_>) = later.into_iter().partition(is_exchange);
+        for definition in exchanges.into_iter().chain(later) {
             match definition {
                 Definition::Exchange(vhost, name, exchange) => self.load_exchange(&vhost, name, exchange),
                 Definition::Queue(vhost, name, queue) => {
@@ -140,7 +149,11 @@ impl Broker {
         }
         for (vhost, binding) in bindings {
             if let Some(vhost) = self.vhost(&vhost) {
+                let is_heard = vhost.name == self.event_vhost && binding.source.as_str() == EVENT_EXCHANGE;
                 vhost.topology_mut().bind(binding);
+                if is_heard {
+                    self.events.set_heard(true);
+                }
             }
         }
     }
@@ -177,7 +190,7 @@ impl Broker {
             services,
         };
         let queue = Queue::new(new, recovered);
-        home.topology_mut().queues.insert(name, Arc::clone(&queue));
+        home.topology_mut().put_queue(Arc::clone(&queue));
         self.queues.insert(id, queue);
     }
 
@@ -210,13 +223,16 @@ impl Broker {
         let vhost = Arc::new(Vhost::new(name.clone(), definition));
         {
             let mut topology = vhost.topology_mut();
-            for (exchange_name, kind) in PREDECLARED {
+            let is_home = name == self.event_vhost;
+            let own = [(EVENT_EXCHANGE, is_home), (LOG_EXCHANGE, is_home && self.has_log_exchange)];
+            let own = own.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| (name, "topic"));
+            for (exchange_name, kind) in PREDECLARED.iter().copied().chain(own) {
                 let Some(kind) = exchange::find(kind) else { continue };
                 let definition = definition::Exchange {
                     kind: kind.name().into(),
                     durable: true,
                     auto_delete: false,
-                    internal: *exchange_name == "amq.rabbitmq.trace",
+                    internal: matches!(exchange_name, TRACE_EXCHANGE | EVENT_EXCHANGE | LOG_EXCHANGE),
                     arguments: Table::default(),
                 };
                 let exchange_name = ExchangeName::new(exchange_name);

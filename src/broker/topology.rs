@@ -1,14 +1,14 @@
 //! The exchanges, queues and bindings of a vhost, in memory. Read by everybody under the vhost's lock; written only by
 //! [`super::change`].
 
-use crate::definition::{self, Binding, Destination};
+use crate::definition::{self, Binding, Destination, Role};
 use crate::exchange::route::{self, Exchanges};
 use crate::exchange::{self, ExchangeType, Router};
 use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
 use crate::queue::Queue;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The exchanges every vhost has from the start; all durable.
 pub const PREDECLARED: &[(&str, &str)] = &[
@@ -50,6 +50,10 @@ pub struct Exchange {
     /// What went through it; shared with those who remember routes.
     pub counters: Arc<ExchangeCounters>,
     pub(super) router: Box<dyn Router>,
+    /// Holds what it delays.
+    pub(super) delay: Option<Arc<Queue>>,
+    /// Keeps what it has seen, to tell duplicates.
+    pub(super) window: Option<Arc<Queue>>,
 }
 
 impl Exchange {
@@ -57,7 +61,17 @@ impl Exchange {
         let alternate = crate::arguments::get(&definition.arguments, "alternate-exchange");
         let alternate = alternate.and_then(crate::arguments::as_text).map(ExchangeName::new);
         let router = kind.new_router();
-        Self { name, definition, alternate, router, counters: Arc::default() }
+        Self { name, definition, alternate, router, delay: None, window: None, counters: Arc::default() }
+    }
+
+    /// The queues that are its own.
+    pub fn internal_queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.delay.iter().chain(&self.window)
+    }
+
+    /// How many messages it delays now.
+    pub fn delayed_count(&self) -> usize {
+        self.delay.as_ref().map_or(0, |queue| queue.figures().ready)
     }
 }
 
@@ -133,6 +147,21 @@ impl Topology {
             .is_some_and(|bindings| bindings.contains_key(&binding_id(binding)))
     }
 
+    /// Adds a queue; an exchange's own goes there.
+    pub(super) fn put_queue(&mut self, queue: Arc<Queue>) {
+        let own = match &queue.definition.role {
+            Role::Ordinary => {
+                self.queues.insert(queue.name.clone(), queue);
+                return;
+            }
+            Role::DelayOf(exchange) => self.exchanges.get_mut(exchange).map(|exchange| &mut exchange.delay),
+            Role::WindowOf(exchange) => self.exchanges.get_mut(exchange).map(|exchange| &mut exchange.window),
+        };
+        if let Some(own) = own {
+            *own = Some(queue);
+        }
+    }
+
     /// Adds a binding that is not there and whose source is.
     pub(super) fn bind(&mut self, binding: Binding) {
         let id = binding_id(&binding);
@@ -197,12 +226,25 @@ pub struct Vhost {
     pub definition: parking_lot::RwLock<definition::Vhost>,
     topology: parking_lot::RwLock<Topology>,
     generation: AtomicU64,
+    is_traced: AtomicBool,
 }
 
 impl Vhost {
     pub(super) fn new(name: VhostName, definition: definition::Vhost) -> Self {
         let (topology, generation) = Default::default();
-        Self { name, definition: parking_lot::RwLock::new(definition), topology, generation }
+        let is_traced = AtomicBool::new(definition.tracing);
+        Self { name, definition: parking_lot::RwLock::new(definition), topology, generation, is_traced }
+    }
+
+    /// Whether the firehose is on.
+    pub fn is_traced(&self) -> bool {
+        self.is_traced.load(Ordering::Relaxed)
+    }
+
+    /// What it says of itself from now on.
+    pub(super) fn redefine(&self, definition: definition::Vhost) {
+        self.is_traced.store(definition.tracing, Ordering::Relaxed);
+        *self.definition.write() = definition;
     }
 
     /// The topology, to read. Take no queue's lock for long and await nothing while the guard lives.

@@ -303,6 +303,14 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "log.exchange",
+        default: "false",
+        unit: "true or false",
+        doc: "Whether log lines are published to the exchange `amq.rabbitmq.log` of the default vhost, too, with their level as the routing key.",
+        set: |config, _, text| value::boolean(text).map(|is_on| config.log_exchange = is_on),
+        ..PLAIN
+    },
+    Setting {
         key: "cluster_name",
         unit: "name",
         doc: "What the cluster is called in server properties and the HTTP API; not set = the node's name.",
@@ -387,6 +395,7 @@ pub(super) fn blank() -> Config {
         durability: Durability::Sync,
         memory_monitor_interval: Duration::ZERO,
         log_level: LogLevel::Info,
+        log_exchange: false,
         cluster_name: None,
         management_body_bytes_max: 0,
     }

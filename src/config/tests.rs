@@ -124,6 +124,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             durability: Durability::Interval(250),
             memory_monitor_interval: Duration::from_millis(100),
             log_level: LogLevel::Debug,
+            log_exchange: false,
             cluster_name: Some("warren@home".into()),
             management_body_bytes_max: 1 << 20,
         }

@@ -30,6 +30,8 @@ const COMMANDS: &[Command] = &[
     vhosts::ADD_VHOST,
     vhosts::DELETE_VHOST,
     vhosts::LIST_VHOSTS,
+    vhosts::TRACE_ON,
+    vhosts::TRACE_OFF,
     users::ADD_USER,
     users::DELETE_USER,
     users::CHANGE_PASSWORD,

@@ -35,6 +35,20 @@ pub(super) const LIST_VHOSTS: Command = Command {
     },
 };
 
+pub(super) const TRACE_ON: Command = Command {
+    name: "trace_on",
+    about: "Send copies of a vhost's traffic to its exchange amq.rabbitmq.trace",
+    arguments: |command| command,
+    run: |context, _| trace(context, true),
+};
+
+pub(super) const TRACE_OFF: Command = Command {
+    name: "trace_off",
+    about: "Send no more copies of a vhost's traffic",
+    arguments: |command| command,
+    run: |context, _| trace(context, false),
+};
+
 const COLUMNS: &[Column] = &[
     column("name"),
     column("description"),
@@ -45,6 +59,15 @@ const COLUMNS: &[Column] = &[
     column("cluster_state"),
     column("metadata"),
 ];
+
+fn trace(context: &mut Context<'_>, is_on: bool) -> Result<(), Failure> {
+    let vhost = context.vhost.clone();
+    // A vhost that is not there must not be made by this.
+    context.client.get(&["vhosts", &vhost]).map_err(|failure| failure.or_missing(|| no_vhost(&vhost)))?;
+    context.client.put(&["vhosts", &vhost], &json!({ "tracing": is_on }))?;
+    let word = if is_on { "on" } else { "off" };
+    context.output.note(&format!("Tracing is {word} in vhost '{vhost}'."))
+}
 
 fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
     let name = text(arguments, "name");

@@ -37,6 +37,7 @@ impl Api {
         let defaults = Defaults {
             message_memory_bytes: 0,
             durability: Default::default(),
+            log_exchange: false,
             node: "warren@test".into(),
             cluster_name: "warren@test".into(),
             user: "guest".into(),
@@ -290,7 +291,7 @@ fn exchanges_are_declared_listed_and_deleted() {
     assert_eq!(api.put("/exchanges/%2F/y", json!({"type": "bogus"})), bad("unknown exchange type 'bogus'"));
     assert_eq!(api.get("/exchanges/%2F/amq.default").1["name"], json!(""));
     let Got(_, names) = api.get("/exchanges/%2F?columns=name");
-    assert_eq!((names.as_array().unwrap().len(), &names[0]["name"]), (8, &json!("")));
+    assert_eq!((names.as_array().unwrap().len(), &names[0]["name"]), (9, &json!("")));
     assert_eq!(api.delete("/exchanges/%2F/amq.topic"), refused());
     assert_eq!(api.delete("/exchanges/%2F/x?if-unused=true"), done());
     assert_eq!(api.delete("/exchanges/%2F/x"), not_found());
@@ -373,7 +374,7 @@ fn the_overview_and_the_node_have_the_fields_that_tools_read() {
     let Got(_, overview) = api.get("/overview");
     assert_eq!(
         [&overview["product_name"], &overview["node"], &overview["object_totals"]["exchanges"]],
-        [&json!("Warren"), &json!("warren@test"), &json!(7)]
+        [&json!("Warren"), &json!("warren@test"), &json!(8)]
     );
     assert!(
         overview["rabbitmq_version"].as_str().unwrap().split('.').all(|part| part.parse::<u32>().is_ok())

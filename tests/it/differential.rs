@@ -42,6 +42,7 @@ fn modules() -> Vec<(&'static str, &'static [(&'static str, Body)])> {
         ("exchange_to_exchange", crate::exchange_to_exchange::ALL),
         ("exchanges", crate::exchanges::ALL),
         ("exclusive_and_auto_delete", crate::exclusive_and_auto_delete::ALL),
+        ("firehose", crate::firehose::ALL),
         ("handshake", crate::handshake::ALL),
         ("headers_exchange", crate::headers_exchange::ALL),
         ("limits", crate::limits::ALL),

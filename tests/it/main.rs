@@ -24,6 +24,7 @@ mod durability;
 mod exchange_to_exchange;
 mod exchanges;
 mod exclusive_and_auto_delete;
+mod firehose;
 mod full_disk;
 mod group_commit;
 mod handshake;

@@ -10,6 +10,7 @@ use crate::amqp::request::{
 use crate::amqp::unacked::Delivered;
 use crate::broker::consume::{self, TransactionSettles};
 use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
+use crate::broker::events::Actor;
 use crate::broker::{Durable, Error, Outcome, Session};
 use crate::definition::{Binding, Destination};
 use crate::durability::{Level, Point};
@@ -69,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.forget_reply_addresses(channel);
                 Ok(Reply::Done)
             }
-            Request::Get { queue, no_ack, .. } => self.get(&queue, no_ack).await,
+            Request::Get { queue, no_ack, channel } => self.get(channel, &queue, no_ack).await,
             Request::Commit { publishes, settles, .. } => self.commit(&publishes, &settles).await,
             Request::Resume(consumers) => {
                 self.has_shared_limits = true;
@@ -88,6 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, Exception> {
         let is_loopback = self.ends.peer.ip().is_loopback();
         let user = self.broker.log_in(credentials.user.as_str(), &credentials.password, is_loopback);
+        let key = if user.is_ok() { "user.authentication.success" } else { "user.authentication.failure" };
+        let (peer, mechanism) = (self.ends.peer, &credentials.mechanism);
+        self.broker.emit(key, &Actor::default(), |fields| {
+            let fields = fields.text("name", credentials.user.as_str()).text("connection_type", "network");
+            let fields = fields.text("protocol", "AMQP 0-9-1").text("auth_mechanism", mechanism);
+            fields.text("peer_host", &peer.ip().to_string()).number("peer_port", peer.port().into())
+        });
         self.user = Some(user.map_err(|_| handshake::login_refused(&credentials.mechanism))?);
         Ok(Reply::Done)
     }
@@ -126,7 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     async fn publish(&mut self, publish: Publish) -> Reply {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
-        let Publish { message, refusal, .. } = publish;
+        let Publish { message, refusal, channel, .. } = publish;
+        session.channel = channel;
         let is_large = message.body().len() > LARGE_BODY_BYTES;
         let reply = match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
             Ok(Outcome::Safe) => Reply::Published(Published::Safe),
@@ -233,9 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         gone.for_each(|(_, address)| self.broker.unsubscribe_replies(&address));
     }
 
-    async fn get(&mut self, name: &QueueName, no_ack: bool) -> Result<Reply, Exception> {
+    async fn get(&mut self, channel: ChannelId, name: &QueueName, no_ack: bool) -> Result<Reply, Exception> {
         let session = self.session.as_ref().ok_or(Error::LoginRefused)?;
         let got = self.broker.get(session, name, no_ack, &mut self.wakes).await?;
+        if let Some((queue, taken)) = got.as_ref().filter(|_| session.vhost.is_traced()) {
+            self.broker.trace_delivery(session, channel, *queue, &taken.message, taken.redelivered);
+        }
         Ok(Reply::Got(got.map(|(queue, taken)| Got {
             queue,
             sequence: taken.sequence,

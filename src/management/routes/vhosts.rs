@@ -29,6 +29,7 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
             .text("default_queue_type")?
             .map(str::to_owned)
             .or(current.default_queue_type),
+        tracing: if body.get("tracing").is_some() { body.flag("tracing")? } else { current.tracing },
     };
     let is_new = call.settled(broker.put_vhost(&name, definition)?)?;
     if is_new {

@@ -42,7 +42,7 @@ pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, nod
             "default_queue_type": default_queue_type,
         },
         "protected_from_deletion": false,
-        "tracing": false,
+        "tracing": vhost.tracing,
         "cluster_state": { node: "running" },
     });
     stats::extend(&mut object, depth.fields());

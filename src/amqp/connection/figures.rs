@@ -1,0 +1,30 @@
+//! What people and counters are told of a connection's channels.
+
+use super::Connection;
+use crate::amqp::channel::ChannelFigures;
+use crate::name::ChannelId;
+
+impl Connection {
+    /// The open channels, for people.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, ChannelFigures)> {
+        let open = self.channels.iter().enumerate();
+        open.filter_map(|(id, channel)| {
+            Some((ChannelId(u16::try_from(id).ok()?), channel.as_ref()?.figures()))
+        })
+    }
+
+    /// Takes which channels were opened (`true`) and closed since it was last asked, in order.
+    pub fn take_churn(&mut self) -> Vec<(ChannelId, bool)> {
+        std::mem::take(&mut self.churn)
+    }
+
+    /// How many channels were opened since the connection is, those closed since among them.
+    pub fn channels_opened(&self) -> u64 {
+        self.channels_opened
+    }
+
+    /// How many channels are open.
+    pub fn channel_count(&self) -> usize {
+        self.channel_count
+    }
+}
