@@ -205,6 +205,20 @@ pub fn describe(value: Option<&Value>) -> String {
     }
 }
 
+/// A text as RabbitMQ's error texts have it where they show a term: `<<"text">>`.
+pub fn binary(text: &str) -> String {
+    match text {
+        "" => "<<>>".into(),
+        _ if text.is_ascii() => format!("<<{text:?}>>"),
+        _ => format!("<<{text:?}/utf8>>"),
+    }
+}
+
+/// A value as RabbitMQ's error texts have it where they show a term.
+pub fn term(value: &Value) -> String {
+    as_text(value).map_or_else(|| plain(value), binary)
+}
+
 /// A value as a plain text.
 pub fn plain(value: &Value) -> String {
     if let Some(number) = as_integer(value) {

@@ -154,7 +154,8 @@ pub enum Definition {
     Permissions(VhostName, UserName, Permissions),
     Exchange(VhostName, ExchangeName, Exchange),
     Queue(VhostName, QueueName, Queue),
-    Binding(VhostName, Binding),
+    /// With its place among all bindings of its source, where the source's type asks for that.
+    Binding(VhostName, Binding, #[serde(default, skip_serializing_if = "Option::is_none")] Option<u64>),
 }
 
 impl Definition {
@@ -166,7 +167,7 @@ impl Definition {
             Definition::Permissions(vhost, user, _) => Key::Permissions(vhost.clone(), user.clone()),
             Definition::Exchange(vhost, exchange, _) => Key::Exchange(vhost.clone(), exchange.clone()),
             Definition::Queue(vhost, queue, _) => Key::Queue(vhost.clone(), queue.clone()),
-            Definition::Binding(vhost, binding) => Key::Binding(vhost.clone(), binding.clone()),
+            Definition::Binding(vhost, binding, _) => Key::Binding(vhost.clone(), binding.clone()),
         }
     }
 }

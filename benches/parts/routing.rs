@@ -4,6 +4,7 @@ use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use warren::definition::{Binding, Destination};
 use warren::exchange::{self, Matches, Publish, Router};
+use warren::message::Properties;
 use warren::name::{BindingKey, ExchangeName, QueueName};
 
 /// Bindings of the large exchanges.
@@ -45,11 +46,15 @@ pub(crate) fn routing(c: &mut Criterion) {
     let matched = (0..BINDINGS).filter(|n| !matches!(n * 7 % 10, 1 | 2));
     let keys: Vec<_> = matched.step_by(71).take(KEYS).map(key).collect();
     measure("topic, 100,000 bindings", &*router("topic", (0..BINDINGS).map(pattern)), &keys);
+    let weights = || (0..100).map(|n| (1 + n % 3).to_string());
+    for kind in ["x-consistent-hash", "x-modulus-hash", "x-random"] {
+        measure(&format!("{kind}, 100 bindings"), &*router(kind, weights()), &keys);
+    }
     group.finish();
 }
 
 fn router(kind: &str, keys: impl Iterator<Item = String>) -> Box<dyn Router> {
-    let mut router = exchange::find(kind).unwrap().new_router();
+    let mut router = exchange::find(kind).unwrap().new_router(&Default::default());
     for (n, key) in keys.enumerate() {
         router.bind(&Binding {
             source: ExchangeName::new("exchange"),
@@ -63,10 +68,10 @@ fn router(kind: &str, keys: impl Iterator<Item = String>) -> Box<dyn Router> {
 
 /// How many destinations were found.
 fn route(router: &dyn Router, keys: &[String]) -> usize {
-    let mut found = 0;
+    let (mut found, properties) = (0, Properties::default());
     for key in keys {
         let mut matches = Matches::default();
-        router.route(&Publish::new(key.as_bytes(), &[], None), &mut matches);
+        router.route(&Publish::new(key.as_bytes(), &[], &properties), &mut matches);
         found += matches.len();
     }
     found

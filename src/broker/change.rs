@@ -98,8 +98,9 @@ impl Made<'_> {
             }
             Step::Bind(binding) => {
                 self.tell_binding("binding.created", &binding);
+                let place = topology.take_place(&binding.source);
                 if is_durable(topology, &binding) {
-                    self.changes.push(Change::Put(Definition::Binding(vhost, binding.clone())));
+                    self.changes.push(Change::Put(Definition::Binding(vhost, binding.clone(), place)));
                 }
                 topology.bind(binding);
             }

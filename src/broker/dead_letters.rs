@@ -1,4 +1,5 @@
-//! Moves dead letters: out of the queue they died in, into those that the dead-letter exchange leads to.
+//! Moves dead letters: out of the queue they died in, into those that the dead-letter exchange leads to. Likewise delayed
+//! messages whose time has come, on from the exchange that delayed them.
 //!
 //! A thread of its own, because messages may have to be read first, and because nobody who holds a queue's lock may take
 //! another's. A durable message leaves its queue in the same group of the journal in which it enters the others, so that
@@ -6,15 +7,19 @@
 
 use super::Broker;
 use super::enqueue::{Places, Targets};
-use crate::dead_letter::{self, Cycles, Death, Strategy};
+use super::session::seed;
+use super::special::{Parcel, Special};
+use crate::dead_letter::{self, Cycles, DeadLetters, Death, Reason, Strategy};
+use crate::definition::Role;
+use crate::delay;
 use crate::exchange;
 use crate::exchange::extra_keys::extra_keys;
 use crate::message::Message;
-use crate::name::{QueueId, QueueName};
+use crate::name::{ExchangeName, QueueId, QueueName};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
 use crate::queue::state::Dead;
-use crate::time;
+use crate::time::{self, Millis};
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -28,8 +33,14 @@ const BYTES_MAX: u64 = 1 << 20;
 /// A dead letter, ready to be moved.
 struct Letter {
     dead: Dead,
+    /// As it goes into its queues, and as it waits where it is delayed.
+    parts: Vec<Part>,
+}
+
+/// A message with its places in queues.
+struct Part {
     message: Arc<Message>,
-    queues: Vec<Arc<Queue>>,
+    queues: Arc<[Arc<Queue>]>,
     places: Places,
 }
 
@@ -140,52 +151,67 @@ impl Broker {
     /// Finds where each goes and takes its places: those that go somewhere, and those that nobody wants. The others stay.
     fn sort(&self, queue: &Queue, dead: Vec<Dead>) -> (Vec<Letter>, Vec<Dead>) {
         let (mut letters, mut unwanted) = (Vec::new(), Vec::new());
-        // A policy may have taken it away since they died.
-        let Some(to) = queue.dead_letters() else { return (letters, dead) };
         let now = time::unix_ms();
+        let Some(way) = Way::out_of(queue) else { return (letters, dead) };
         for dead in dead {
             let Some(message) = &dead.entry.message else { continue };
-            let death = Death { reason: dead.reason, queue: &queue.name, now };
-            let message = Arc::new(dead_letter::dead_letter(message, &death, &to));
-            let queues = self.route_letter(queue, &message);
-            let places = Places::reserve_in_all(&queues, &message);
-            let stays = to.strategy == Strategy::AtLeastOnce && (queues.is_empty() || places.is_rejected);
-            if stays {
-                places.release(&queues);
-            } else if queues.is_empty() {
-                debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %to.exchange,
+            let (start, message) = way.address(queue, message, dead.reason, now);
+            let parts = self.route_letter(queue, &start, &message, way.strategy());
+            let reaches = parts.iter().any(|part| !part.queues.is_empty());
+            let is_rejected = parts.iter().any(|part| part.places.is_rejected);
+            if way.strategy() == Strategy::AtLeastOnce && (!reaches || is_rejected) {
+                parts.into_iter().for_each(|part| part.places.release(&part.queues));
+            } else if !reaches {
+                debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %start,
                     "a dead letter reaches no queue and is dropped");
                 unwanted.push(dead);
             } else {
-                letters.push(Letter { dead, message, queues, places });
+                letters.push(Letter { dead, parts });
             }
         }
         (letters, unwanted)
     }
 
-    /// The queues that a dead letter reaches, but those that it came from by itself.
-    fn route_letter(&self, source: &Queue, message: &Message) -> Vec<Arc<Queue>> {
+    /// The queues that a dead letter reaches, but those that it came from by itself, with its places there.
+    fn route_letter(
+        &self,
+        source: &Queue,
+        start: &ExchangeName,
+        message: &Arc<Message>,
+        strategy: Strategy,
+    ) -> Vec<Part> {
         let Some(vhost) = self.vhost(&source.vhost) else { return Vec::new() };
         let properties = message.properties();
         // A header that is no list of keys was refused when the message was published.
         let keys = extra_keys(&properties).map(|extra| extra.keys).unwrap_or_default();
-        let topology = vhost.topology();
-        let Some(exchange) = topology.exchange(message.exchange.as_str()) else { return Vec::new() };
-        let publish = exchange::Publish::new(message.routing_key(), &keys, properties.headers);
-        let routed = topology.route(&message.exchange, &publish);
-        let cycles = Cycles::of(message);
-        let wanted = |name: &&QueueName| {
-            let is_cycle = cycles.has(name);
-            if is_cycle {
-                debug!(queue = %name, vhost = %source.vhost, "a dead letter would go round and is dropped");
+        let parcels = {
+            let topology = vhost.topology();
+            let Some(exchange) = topology.exchange(start.as_str()) else { return Vec::new() };
+            let publish =
+                exchange::Publish::new(message.routing_key(), &keys, &properties).with_random(seed());
+            let routed = topology.route(start, &publish);
+            // One that stays is routed again.
+            if strategy != Strategy::AtLeastOnce || !routed.queues.is_empty() {
+                topology.keep(&routed.kept_by, message);
             }
-            !is_cycle
+            let cycles = Cycles::of(message);
+            let wanted = |name: &&QueueName| {
+                let is_cycle = cycles.has(name);
+                if is_cycle {
+                    debug!(queue = %name, vhost = %source.vhost, "a dead letter would go round and is dropped");
+                }
+                !is_cycle
+            };
+            let names = routed.queues.iter().filter(wanted);
+            let queues: Arc<[_]> = names.filter_map(|name| topology.queue(name.as_str()).cloned()).collect();
+            exchange.counters.count(queues.len());
+            Special::delaying(&topology, &routed.delayed_by).parcels(message, &queues)
         };
-        let queues: Vec<_> = routed.queues.iter().filter(wanted).collect();
-        let queues: Vec<_> =
-            queues.into_iter().filter_map(|name| topology.queue(name.as_str()).cloned()).collect();
-        exchange.counters.count(queues.len());
-        queues
+        let part = |(message, queues): Parcel| {
+            let places = Places::reserve_in_all(&queues, &message);
+            Part { message, queues, places }
+        };
+        parcels.into_iter().flatten().map(part).collect()
     }
 
     /// Out of their queue and into the others, in one group of the journal.
@@ -193,10 +219,11 @@ impl Broker {
         if letters.is_empty() {
             return;
         }
-        let stored: Vec<&Letter> = letters.iter().filter(|letter| letter.places.is_kept()).collect();
-        let targets: Vec<Targets> = stored.iter().map(|letter| letter.places.targets()).collect();
+        let parts = || letters.iter().flat_map(|letter| &letter.parts);
+        let stored: Vec<&Part> = parts().filter(|part| part.places.is_kept()).collect();
+        let targets: Vec<Targets> = stored.iter().map(|part| part.places.targets()).collect();
         let records: Vec<(&Message, &[(QueueId, _)])> =
-            stored.iter().zip(&targets).map(|(letter, targets)| (&*letter.message, &targets[..])).collect();
+            stored.iter().zip(&targets).map(|(part, targets)| (&*part.message, &targets[..])).collect();
         let dead: Vec<Dead> = letters.iter().map(|letter| letter.dead.clone()).collect();
         let settled = queue.bury_for_transaction(&dead, wakes);
         let settles = [(queue.definition.id, &settled[..])];
@@ -205,10 +232,52 @@ impl Broker {
         if !records.is_empty() || !settles.is_empty() {
             appended = self.store.append_transaction(&records, settles).0.into_iter();
         }
-        for letter in &letters {
-            let appended = if letter.places.is_kept() { appended.next() } else { None };
+        for part in parts() {
+            let appended = if part.places.is_kept() { appended.next() } else { None };
             // Where a full queue does not take it, it is gone: whoever wants more says at-least-once.
-            letter.places.enqueue(&letter.queues, appended, &letter.message, wakes);
+            part.places.enqueue(&part.queues, appended, &part.message, wakes);
+        }
+    }
+}
+
+/// Which way messages go that leave a queue.
+enum Way {
+    /// To a dead-letter exchange.
+    Dead(DeadLetters),
+    /// On, from the exchange that delayed them.
+    Delayed(ExchangeName),
+}
+
+impl Way {
+    /// Nothing if they go nowhere: a policy may have taken the exchange away since they died.
+    fn out_of(queue: &Queue) -> Option<Self> {
+        match &queue.definition.role {
+            Role::DelayOf(exchange) => Some(Self::Delayed(exchange.clone())),
+            Role::Ordinary | Role::WindowOf(_) => queue.dead_letters().map(Self::Dead),
+        }
+    }
+
+    fn strategy(&self) -> Strategy {
+        match self {
+            Self::Dead(to) => to.strategy,
+            Self::Delayed(_) => Strategy::AtMostOnce,
+        }
+    }
+
+    /// The exchange that routes the message, and the message as it goes there.
+    fn address(
+        &self,
+        queue: &Queue,
+        message: &Message,
+        reason: Reason,
+        now: Millis,
+    ) -> (ExchangeName, Arc<Message>) {
+        match self {
+            Self::Dead(to) => {
+                let death = Death { reason, queue: &queue.name, now };
+                (to.exchange.clone(), Arc::new(dead_letter::dead_letter(message, &death, to)))
+            }
+            Self::Delayed(exchange) => (exchange.clone(), Arc::new(delay::released(message, now))),
         }
     }
 }

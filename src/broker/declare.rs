@@ -66,7 +66,7 @@ impl Broker {
     /// Declares an exchange; `true` when it was not there before.
     ///
     /// # Errors
-    /// 403 for refused or reserved names, 406 for an unknown type or another exchange of that name.
+    /// 403 for refused or reserved names, 406 for an unknown type, arguments that it refuses, or another exchange of that name.
     pub fn declare_exchange(
         &self,
         session: &Session,
@@ -99,10 +99,18 @@ impl Broker {
             return Err(Error::ReservedPrefix { kind: "exchange", name: name.to_string() });
         }
         if let Some(alternate) = alternate {
-            session.check(Access::Read, resource)?;
+            session.check(Access::Read, resource.clone())?;
             session.check(Access::Write, session.exchange(&alternate))?;
         }
-        let steps = vec![Step::PutExchange(Exchange::new(name, definition, kind))];
+        kind.check_arguments(&definition.arguments).map_err(|error| match error {
+            exchange::Error::ArgumentType { argument, kind } => {
+                Error::InvalidType { argument, resource, kind }
+            }
+            error => error.into(),
+        })?;
+        let internal = self.internal_queues(&session.vhost.name, &name, &definition, kind);
+        let put = Step::PutExchange(Exchange::new(name, definition, kind));
+        let steps = std::iter::once(put).chain(internal.into_iter().map(Step::PutQueue)).collect();
         let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         Ok(Durable::new(true, at))
     }
@@ -377,24 +385,38 @@ impl Broker {
         Ok(count)
     }
 
-    /// Binds; a binding that is there is bound already.
+    /// Binds, and gives the destination what the exchange kept for it; a binding that is there is bound already.
     ///
     /// # Errors
     /// 403, 404 for either end, 405, 406 for a key or arguments the exchange's type refuses.
-    pub fn bind(&self, session: &Session, binding: Binding) -> Result<Durable<bool>, Error> {
+    pub fn bind(
+        &self,
+        session: &Session,
+        binding: Binding,
+        wakes: &mut Wakes,
+    ) -> Result<Durable<bool>, Error> {
         self.check_binding(session, &binding)?;
         let mut topology = session.vhost.topology_mut();
         check_ends(session, &topology, &binding)?;
         let source = topology.exchange(binding.source.as_str());
         if let Some(kind) = source.and_then(|source| exchange::find(&source.definition.kind)) {
-            kind.check_binding(&binding.key, &binding.arguments)?;
+            kind.check_binding(&binding)?;
+            if let Destination::Queue(name) = &binding.destination
+                && let Some(queue) = topology.queue(name.as_str())
+            {
+                kind.check_queue(&queue.definition)?;
+            }
         }
         if topology.has_binding(&binding) {
             return Ok(Durable::at_once(false));
         }
+        let history = topology.exchange(binding.source.as_str()).and_then(|source| source.history.as_ref());
+        let kept = history.map(|history| history.lock().messages()).unwrap_or_default();
+        let (source, destination) = (binding.source.clone(), binding.destination.clone());
         let at =
             change::make(self, &session.vhost, &mut topology, &session.into(), vec![Step::Bind(binding)]);
-        Ok(Durable::new(true, at))
+        let replayed_at = self.replay(&topology, &source, &destination, &kept, wakes);
+        Ok(Durable::new(true, at.max(replayed_at)))
     }
 
     /// Unbinds; what is not bound is unbound already, and so is what does not exist.

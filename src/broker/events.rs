@@ -179,7 +179,7 @@ impl Broker {
         let queues: Vec<_> = {
             let topology = vhost.topology();
             let properties = message.properties();
-            let publish = exchange::Publish::new(message.routing_key(), &[], properties.headers);
+            let publish = exchange::Publish::new(message.routing_key(), &[], &properties);
             let routed = topology.route(&message.exchange, &publish);
             if let Some(exchange) = topology.exchange(message.exchange.as_str()) {
                 exchange.counters.count(routed.queues.len());

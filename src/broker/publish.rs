@@ -3,6 +3,7 @@
 use super::enqueue::{Places, Targets};
 use super::error::Error;
 use super::session::Session;
+use super::special::Special;
 use super::topology::ExchangeCounters;
 use super::{Broker, replies};
 use crate::auth::permissions::Access;
@@ -37,12 +38,27 @@ pub enum Outcome {
     Rejected,
 }
 
+impl Outcome {
+    /// What became of a message that went two ways.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Rejected, _) | (_, Self::Rejected) => Self::Rejected,
+            (Self::SafeAt(one), Self::SafeAt(other)) if one.point.end > other.point.end => Self::SafeAt(one),
+            (_, at @ Self::SafeAt(_)) | (at @ Self::SafeAt(_), _) => at,
+            (Self::Unroutable, Self::Unroutable) => Self::Unroutable,
+            _ => Self::Safe,
+        }
+    }
+}
+
 /// Where messages with one exchange and routing key go.
 #[derive(Clone, Debug)]
 struct Route {
     queues: Arc<[Arc<Queue>]>,
     counters: Arc<ExchangeCounters>,
     by_key_alone: bool,
+    /// What stands between the message and the queues, if anything does.
+    special: Option<Arc<Special>>,
 }
 
 /// The routes a connection remembers until topology or users change. An entry also says that its publish is permitted.
@@ -86,6 +102,15 @@ impl RouteCache {
     }
 }
 
+/// What a message is routed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// It is published: exchanges with a history keep it.
+    Publish,
+    /// A transaction may publish it later.
+    Check,
+}
+
 /// A message ready to be enqueued.
 #[derive(Debug)]
 struct Prepared {
@@ -110,23 +135,43 @@ impl Broker {
         if replies::is_address(message) && self.reply(session, message, wakes)? {
             return Ok(Outcome::Safe);
         }
-        let Prepared { message, route } = self.prepare(session, message, refusal)?;
+        let Prepared { message, route } = self.prepare(session, message, refusal, Aim::Publish)?;
         if session.vhost.is_traced() {
             self.trace_publish(session, &message, &route.queues);
         }
         route.counters.count(route.queues.len());
-        Ok(match &route.queues[..] {
+        Ok(match &route.special {
+            None => self.enqueue_in(&route.queues, &message, wakes),
+            Some(special) => self.enqueue_specially(special, &route.queues, &message, wakes),
+        })
+    }
+
+    fn enqueue_specially(
+        &self,
+        special: &Special,
+        queues: &Arc<[Arc<Queue>]>,
+        message: &Arc<Message>,
+        wakes: &mut Wakes,
+    ) -> Outcome {
+        // Nobody need know that it has come before.
+        let Some(parcels) = special.parcels(message, queues) else { return Outcome::Safe };
+        let outcomes = parcels.iter().map(|(message, queues)| self.enqueue_in(queues, message, wakes));
+        outcomes.reduce(Outcome::and).unwrap_or(Outcome::Unroutable)
+    }
+
+    fn enqueue_in(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
+        match queues {
             [] => {
                 self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
                 Outcome::Unroutable
             }
-            [queue] => match queue.publish(&message, wakes) {
+            [queue] => match queue.publish(message, wakes) {
                 Enqueued::Safe => Outcome::Safe,
                 Enqueued::SafeAt(at) => Outcome::SafeAt(at),
                 Enqueued::Rejected => Outcome::Rejected,
             },
-            queues => self.fan_out(queues, &message, wakes),
-        })
+            queues => self.fan_out(queues, message, wakes),
+        }
     }
 
     /// Checks a message that a transaction will publish at its commit.
@@ -139,7 +184,7 @@ impl Broker {
         message: &Arc<Message>,
         refusal: Option<E>,
     ) -> Result<(), E> {
-        self.prepare(session, message, refusal).map(|_| ())
+        self.prepare(session, message, refusal, Aim::Check).map(|_| ())
     }
 
     /// Makes every check and finds the route; the message comes back as it is to be stored.
@@ -148,6 +193,7 @@ impl Broker {
         session: &mut Session,
         message: &Arc<Message>,
         refusal: Option<E>,
+        aim: Aim,
     ) -> Result<Prepared, E> {
         let generation = session.generation();
         let remembered = session.routes.get(generation, message);
@@ -155,7 +201,7 @@ impl Broker {
         if flags & (flag::HEADERS | flag::EXPIRATION | flag::USER_ID) == 0 && refusal.is_none() {
             let route = match remembered {
                 Some(route) => route,
-                None => self.find_route(session, generation, message, &Properties::default(), &[])?,
+                None => self.find_route(session, message, &message.properties(), &[], aim)?,
             };
             return Ok(Prepared { message: Arc::clone(message), route });
         }
@@ -171,7 +217,7 @@ impl Broker {
         check_user_id(session, &properties)?;
         let route = match remembered {
             Some(route) if keys.is_empty() => route,
-            _ => self.find_route(session, generation, message, &properties, &keys)?,
+            _ => self.find_route(session, message, &properties, &keys, aim)?,
         };
         let message = if has_bcc {
             Arc::new(message.with_properties(&without_bcc(message.raw_properties())))
@@ -196,16 +242,21 @@ impl Broker {
     fn find_route(
         &self,
         session: &mut Session,
-        generation: (u64, u64),
-        message: &Message,
+        message: &Arc<Message>,
         properties: &Properties<'_>,
         keys: &[&[u8]],
+        aim: Aim,
     ) -> Result<Route, Error> {
+        let generation = session.generation();
         self.check_exchange(session, &message.exchange)?;
+        let publish =
+            exchange::Publish::new(message.routing_key(), keys, properties).with_random(session.draw());
         let route = {
             let topology = session.vhost.topology();
-            let publish = exchange::Publish::new(message.routing_key(), keys, properties.headers);
             let routed = topology.route(&message.exchange, &publish);
+            if aim == Aim::Publish {
+                topology.keep(&routed.kept_by, message);
+            }
             let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());
             let counters =
                 topology.exchange(message.exchange.as_str()).map(|exchange| exchange.counters.clone());
@@ -213,6 +264,7 @@ impl Broker {
                 queues: queues.collect(),
                 counters: counters.unwrap_or_default(),
                 by_key_alone: routed.by_key_alone,
+                special: Special::of(&topology, &message.exchange, &routed.delayed_by),
             }
         };
         if route.by_key_alone {
@@ -256,7 +308,17 @@ impl Broker {
             if replies::is_address(message) && self.reply(session, message, wakes).unwrap_or(false) {
                 continue;
             }
-            match self.prepare::<Error>(session, message, None) {
+            match self.prepare::<Error>(session, message, None, Aim::Publish) {
+                Ok(found) if found.route.special.is_some() => {
+                    let Prepared { message, route } = found;
+                    let special = route.special.as_ref();
+                    let parcels = special.and_then(|special| special.parcels(&message, &route.queues));
+                    for (message, queues) in parcels.into_iter().flatten() {
+                        let places = Places::reserve_in_order(&queues, &message);
+                        let route = Route { queues, ..route.clone() };
+                        prepared.push((Prepared { message, route }, places));
+                    }
+                }
                 Ok(found) if !found.route.queues.is_empty() => {
                     found.route.counters.count(found.route.queues.len());
                     if session.vhost.is_traced() {

@@ -6,8 +6,16 @@ use super::topology::Vhost;
 use crate::auth::permissions::Access;
 use crate::auth::users::Users;
 use crate::auth::{User, UserTags};
+use crate::exchange::next_random;
 use crate::name::{ChannelId, ConnectionId, ExchangeName, QueueName, UserName};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+/// Where a sequence of numbers by chance begins. Nothing depends on nobody guessing it, so what hash tables are seeded with
+/// is good enough.
+pub(super) fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
 
 /// Who does something, and where.
 #[derive(Debug)]
@@ -24,6 +32,8 @@ pub struct Session {
     pub channel: ChannelId,
     users: Arc<Users>,
     pub(super) routes: RouteCache,
+    /// The last number of [`Session::draw`].
+    chance: u64,
 }
 
 impl Session {
@@ -34,6 +44,7 @@ impl Session {
         users: Arc<Users>,
     ) -> Self {
         let (name, tags) = (user.name.clone(), user.tags.clone());
+        let chance = seed();
         Self {
             vhost,
             user: name,
@@ -42,6 +53,7 @@ impl Session {
             channel: ChannelId(0),
             users,
             routes: RouteCache::default(),
+            chance,
         }
     }
 
@@ -90,6 +102,12 @@ impl Session {
             Resource::Queue(_, name) => name.as_str(),
         };
         self.users.allows(&self.vhost.name, &self.user, access, name)
+    }
+
+    /// A number by chance, for exchanges that leave it to chance where a message goes.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.chance = next_random(self.chance);
+        self.chance
     }
 
     /// A number that is another after every change of users or topology.

@@ -130,7 +130,7 @@ impl Broker {
         for definition in definitions {
             match definition {
                 Definition::Vhost(name, vhost) => drop(self.add_vhost_in_memory(name, vhost)),
-                Definition::Binding(vhost, binding) => bindings.push((vhost, binding)),
+                Definition::Binding(vhost, binding, place) => bindings.push((place, vhost, binding)),
                 other => later.push(other),
             }
         }
@@ -147,10 +147,11 @@ impl Broker {
                 _ => {}
             }
         }
-        for (vhost, binding) in bindings {
+        bindings.sort_by_key(|(place, ..)| *place);
+        for (place, vhost, binding) in bindings {
             if let Some(vhost) = self.vhost(&vhost) {
                 let is_heard = vhost.name == self.event_vhost && binding.source.as_str() == EVENT_EXCHANGE;
-                vhost.topology_mut().bind(binding);
+                vhost.topology_mut().restore_binding(binding, place);
                 if is_heard {
                     self.events.set_heard(true);
                 }

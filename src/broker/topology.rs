@@ -3,7 +3,8 @@
 
 use crate::definition::{self, Binding, Destination, Role};
 use crate::exchange::route::{self, Exchanges};
-use crate::exchange::{self, ExchangeType, Router};
+use crate::exchange::{self, ExchangeType, History, Router};
+use crate::message::Message;
 use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
 use crate::queue::Queue;
 use std::collections::HashMap;
@@ -54,14 +55,26 @@ pub struct Exchange {
     pub(super) delay: Option<Arc<Queue>>,
     /// Keeps what it has seen, to tell duplicates.
     pub(super) window: Option<Arc<Queue>>,
+    /// What new destinations are given, if its type keeps such. Nothing else is locked while it is.
+    pub(super) history: Option<parking_lot::Mutex<History>>,
 }
 
 impl Exchange {
     pub(super) fn new(name: ExchangeName, definition: definition::Exchange, kind: &dyn ExchangeType) -> Self {
         let alternate = crate::arguments::get(&definition.arguments, "alternate-exchange");
         let alternate = alternate.and_then(crate::arguments::as_text).map(ExchangeName::new);
-        let router = kind.new_router();
-        Self { name, definition, alternate, router, delay: None, window: None, counters: Arc::default() }
+        let router = kind.new_router(&definition.arguments);
+        let history = kind.new_history(&definition.arguments).map(parking_lot::Mutex::new);
+        Self {
+            name,
+            definition,
+            alternate,
+            router,
+            history,
+            delay: None,
+            window: None,
+            counters: Arc::default(),
+        }
     }
 
     /// The queues that are its own.
@@ -97,6 +110,8 @@ pub struct Topology {
     pub(super) queues: HashMap<QueueName, Arc<Queue>>,
     by_source: HashMap<ExchangeName, HashMap<BindingId, Arc<Binding>>>,
     by_destination: HashMap<Destination, HashMap<(ExchangeName, BindingId), Arc<Binding>>>,
+    /// Above the place of every binding that has one.
+    next_place: u64,
 }
 
 impl Topology {
@@ -174,6 +189,20 @@ impl Topology {
         self.by_destination.entry(binding.destination.clone()).or_default().insert((source, id), binding);
     }
 
+    /// The place of a new binding from that exchange, if a restart must bring its bindings back in order.
+    pub(super) fn take_place(&mut self, source: &ExchangeName) -> Option<u64> {
+        let kind = exchange::find(&self.exchanges.get(source)?.definition.kind)?;
+        let place = kind.keeps_order().then_some(self.next_place)?;
+        self.next_place += 1;
+        Some(place)
+    }
+
+    /// Adds a binding that a restart brought back; those that have a place, in the order of these.
+    pub(super) fn restore_binding(&mut self, binding: Binding, place: Option<u64>) {
+        self.next_place = self.next_place.max(place.map_or(0, |place| place + 1));
+        self.bind(binding);
+    }
+
     /// Removes a binding if it is there.
     pub(super) fn unbind(&mut self, binding: &Binding) {
         let id = binding_id(binding);
@@ -204,12 +233,27 @@ impl Topology {
     pub fn route(&self, exchange: &ExchangeName, publish: &exchange::Publish<'_>) -> route::Routed {
         route::route(self, exchange, publish)
     }
+
+    /// Puts a message into the histories of exchanges.
+    pub(super) fn keep<'n>(
+        &self,
+        exchanges: impl IntoIterator<Item = &'n ExchangeName>,
+        message: &Arc<Message>,
+    ) {
+        let histories = exchanges.into_iter().filter_map(|name| self.exchanges.get(name)?.history.as_ref());
+        histories.for_each(|history| history.lock().keep(message));
+    }
 }
 
 impl Exchanges for Topology {
     fn exchange(&self, name: &ExchangeName) -> Option<route::Entry<'_>> {
         let exchange = self.exchanges.get(name)?;
-        Some(route::Entry { router: &*exchange.router, alternate: exchange.alternate.as_ref() })
+        Some(route::Entry {
+            router: &*exchange.router,
+            alternate: exchange.alternate.as_ref(),
+            delays: exchange.delay.is_some(),
+            has_window: exchange.window.is_some(),
+        })
     }
 
     fn queue_name(&self, name: &str) -> Option<QueueName> {

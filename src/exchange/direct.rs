@@ -2,6 +2,7 @@
 
 use super::destinations::Bound;
 use super::{ExchangeType, Matches, Publish, Router};
+use crate::arguments::Table;
 use crate::definition::Binding;
 use foldhash::HashMap;
 
@@ -17,7 +18,7 @@ impl ExchangeType for Direct {
         "Routes to the bindings whose key equals the routing key"
     }
 
-    fn new_router(&self) -> Box<dyn Router> {
+    fn new_router(&self, _arguments: &Table) -> Box<dyn Router> {
         Box::<DirectRouter>::default()
     }
 }

@@ -68,6 +68,12 @@ fn type_of(raw_headers: &[u8], name: &str) -> &'static str {
     arguments::get(&table, name).map_or("undefined", arguments::type_name)
 }
 
+/// A header's value as it stands in the raw headers, its type first.
+pub(super) fn raw_header<'a>(raw_headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let field = fields(raw_headers).find(|field| field.name == name)?;
+    field.whole.get(1 + name.len()..)
+}
+
 /// One field of a table that [`arguments::check_table`] has accepted.
 struct Field<'a> {
     name: &'a [u8],

@@ -2,6 +2,7 @@
 
 use super::destinations::Bound;
 use super::{ExchangeType, Matches, Publish, Router};
+use crate::arguments::Table;
 use crate::definition::Binding;
 
 #[derive(Debug)]
@@ -16,13 +17,13 @@ impl ExchangeType for Fanout {
         "Routes to all bindings"
     }
 
-    fn new_router(&self) -> Box<dyn Router> {
+    fn new_router(&self, _arguments: &Table) -> Box<dyn Router> {
         Box::<FanoutRouter>::default()
     }
 }
 
 #[derive(Debug, Default)]
-struct FanoutRouter {
+pub(super) struct FanoutRouter {
     bound: Bound,
 }
 

@@ -21,11 +21,11 @@ impl ExchangeType for Headers {
         "Routes to the bindings whose arguments the message's headers match"
     }
 
-    fn check_binding(&self, _key: &BindingKey, arguments: &Table) -> Result<(), Error> {
-        XMatch::of(arguments).map(|_| ())
+    fn check_binding(&self, binding: &Binding) -> Result<(), Error> {
+        XMatch::of(&binding.arguments).map(|_| ())
     }
 
-    fn new_router(&self) -> Box<dyn Router> {
+    fn new_router(&self, _arguments: &Table) -> Box<dyn Router> {
         Box::<HeadersRouter>::default()
     }
 }
@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn an_invalid_x_match_is_refused_in_rabbitmqs_words() {
         let refusal = |value| {
-            let arguments = table(&[(X_MATCH, value)]);
-            Headers.check_binding(&"".into(), &arguments).unwrap_err().to_string()
+            let binding = binding("q", table(&[(X_MATCH, value)]));
+            Headers.check_binding(&binding).unwrap_err().to_string()
         };
         assert_eq!(
             refusal(text("foo")),

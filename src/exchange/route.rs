@@ -24,6 +24,10 @@ pub struct Entry<'e> {
     pub router: &'e dyn Router,
     /// Its alternate exchange, from its arguments or a policy.
     pub alternate: Option<&'e ExchangeName>,
+    /// Whether it delays messages that ask for it.
+    pub delays: bool,
+    /// Whether it tells duplicates, so that it must see every message.
+    pub has_window: bool,
 }
 
 /// Where a message goes.
@@ -34,11 +38,15 @@ pub struct Routed {
     /// Whether every message with this routing key goes there until topology changes (a queue or an exchange comes or
     /// goes, a binding changes). Not so when headers had a say.
     pub by_key_alone: bool,
+    /// The exchanges into whose histories it goes.
+    pub kept_by: Vec<ExchangeName>,
+    /// The exchanges at which it waits; from there it goes on when its time has come.
+    pub delayed_by: Vec<ExchangeName>,
 }
 
 /// Routes a message that was published to `start`.
 pub fn route(exchanges: &dyn Exchanges, start: &ExchangeName, publish: &Publish<'_>) -> Routed {
-    let mut queues = Vec::new();
+    let (mut queues, mut kept_by, mut delayed_by) = (Vec::new(), Vec::new(), Vec::new());
     let mut by_key_alone = publish.extra_keys.is_empty();
     let mut may_repeat = false;
     // Both the exchanges seen and, from `next` on, those still to be asked.
@@ -57,9 +65,17 @@ pub fn route(exchanges: &dyn Exchanges, start: &ExchangeName, publish: &Publish<
             continue;
         }
         let Some(entry) = exchanges.exchange(name) else { continue };
+        by_key_alone &= !entry.delays && !entry.has_window;
+        if entry.delays && publish.delay_ms().is_some() {
+            delayed_by.push(name.clone());
+            continue;
+        }
         matches.clear();
         entry.router.route(publish, &mut matches);
-        by_key_alone &= entry.router.by_key_alone();
+        if !entry.router.by_key_alone() {
+            by_key_alone = false;
+            kept_by.extend(entry.router.is_kept(publish).then(|| name.clone()));
+        }
         queues.reserve(matches.len());
         for destination in &matches[..] {
             match destination {
@@ -74,7 +90,7 @@ pub fn route(exchanges: &dyn Exchanges, start: &ExchangeName, publish: &Publish<
     if may_repeat {
         keep_first_of_each(&mut queues);
     }
-    Routed { queues, by_key_alone }
+    Routed { queues, by_key_alone, kept_by, delayed_by }
 }
 
 fn keep_first_of_each(queues: &mut Vec<QueueName>) {

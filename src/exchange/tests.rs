@@ -16,7 +16,7 @@ struct Vhost {
 impl Exchanges for Vhost {
     fn exchange(&self, name: &ExchangeName) -> Option<Entry<'_>> {
         let (router, alternate) = self.exchanges.get(name)?;
-        Some(Entry { router: &**router, alternate: alternate.as_ref() })
+        Some(Entry { router: &**router, alternate: alternate.as_ref(), delays: false, has_window: false })
     }
 
     fn queue_name(&self, name: &str) -> Option<QueueName> {
@@ -26,7 +26,7 @@ impl Exchanges for Vhost {
 
 impl Vhost {
     fn exchange(mut self, name: &str, kind: &str, alternate: Option<&str>) -> Self {
-        let router = find(kind).unwrap().new_router();
+        let router = find(kind).unwrap().new_router(&Table::default());
         self.exchanges.insert(name.into(), (router, alternate.map(ExchangeName::new)));
         self
     }
@@ -44,7 +44,7 @@ impl Vhost {
     }
 
     fn route(&self, start: &str, keys: &[&[u8]]) -> Routed {
-        route(self, &start.into(), &Publish::new(keys[0], &keys[1..], None))
+        route(self, &start.into(), &Publish::new(keys[0], &keys[1..], &Properties::default()))
     }
 
     fn queues(&self, start: &str, key: &str) -> Vec<String> {
@@ -56,7 +56,17 @@ impl Vhost {
 fn every_type_is_found_by_its_name() {
     assert_eq!(
         TYPES.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
-        ["direct", "fanout", "topic", "headers"]
+        [
+            "direct",
+            "fanout",
+            "topic",
+            "headers",
+            "x-consistent-hash",
+            "x-modulus-hash",
+            "x-random",
+            "x-local-random",
+            "x-recent-history",
+        ]
     );
     assert!(TYPES.iter().all(|kind| find(kind.name()).is_some_and(|found| found.name() == kind.name())));
     assert!(find("x-none").is_none());
@@ -108,9 +118,20 @@ fn the_default_exchange_takes_the_key_for_a_queue() {
     let vhost = Vhost { queues: vec!["a".into(), "b".into()], ..Vhost::default() };
     assert_eq!(vhost.queues("", "a"), ["a"]);
     assert_eq!(vhost.queues("", "missing"), [""; 0]);
-    assert_eq!(vhost.route("", &[b"\xff"]), Routed { queues: vec![], by_key_alone: true });
+    assert_eq!(
+        vhost.route("", &[b"\xff"]),
+        Routed { queues: vec![], by_key_alone: true, kept_by: vec![], delayed_by: vec![] }
+    );
     let routed = vhost.route("", &[b"a", b"b", b"a", b"missing"]);
-    assert_eq!(routed, Routed { queues: vec!["a".into(), "b".into()], by_key_alone: false });
+    assert_eq!(
+        routed,
+        Routed {
+            queues: vec!["a".into(), "b".into()],
+            by_key_alone: false,
+            kept_by: vec![],
+            delayed_by: vec![]
+        }
+    );
 }
 
 #[test]
@@ -175,7 +196,12 @@ fn all_keys_travel_to_every_exchange() {
     // `l.x` matches nothing in a, yet b sees it, and the alternate exchange does not: the message was routed.
     assert_eq!(
         vhost.route("a", &[b"k", b"l.x", b"k"]),
-        Routed { queues: vec!["q".into(), "r".into()], by_key_alone: false }
+        Routed {
+            queues: vec!["q".into(), "r".into()],
+            by_key_alone: false,
+            kept_by: vec![],
+            delayed_by: vec![]
+        }
     );
 }
 
@@ -187,8 +213,14 @@ fn an_answer_is_kept_by_key_only_if_no_exchange_looked_at_headers() {
         .bind("a", "h", "h")
         .bind("a", "q", "q")
         .bind("h", "", "r");
-    assert_eq!(vhost.route("a", &[b"q"]), Routed { queues: vec!["q".into()], by_key_alone: true });
-    assert_eq!(vhost.route("a", &[b"h"]), Routed { queues: vec!["r".into()], by_key_alone: false });
+    assert_eq!(
+        vhost.route("a", &[b"q"]),
+        Routed { queues: vec!["q".into()], by_key_alone: true, kept_by: vec![], delayed_by: vec![] }
+    );
+    assert_eq!(
+        vhost.route("a", &[b"h"]),
+        Routed { queues: vec!["r".into()], by_key_alone: false, kept_by: vec![], delayed_by: vec![] }
+    );
 }
 
 #[test]
@@ -199,4 +231,48 @@ fn a_thousand_queues_reached_twice_get_one_copy_each() {
     }
     let queues = vhost.bind("a", "", "b").queues("a", "");
     assert_eq!(queues, (0..1000).map(|n| format!("q{n:03}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn chance_chooses_anew_in_each_exchange() {
+    let mut vhost = Vhost::default()
+        .exchange("x", "x-random", None)
+        .exchange("y", "x-random", None)
+        .exchange("z", "x-random", None)
+        .bind("x", "", "y")
+        .bind("x", "", "z");
+    for queue in ["y0", "y1", "y2", "y3", "z0", "z1", "z2", "z3"] {
+        vhost = vhost.bind(&queue[..1], "", queue);
+    }
+    let mut counts = BTreeMap::new();
+    let properties = Properties::default();
+    for random in 0..8_000 {
+        let publish = Publish::new(b"k", &[], &properties).with_random(random);
+        let routed = route(&vhost, &"x".into(), &publish);
+        assert_eq!((routed.queues.len(), routed.by_key_alone), (1, false));
+        *counts.entry(routed.queues[0].clone()).or_insert(0) += 1;
+    }
+    // Over five standard deviations around a thousand.
+    assert!(counts.len() == 8 && counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn a_message_is_kept_wherever_it_passes_a_history() {
+    let vhost = Vhost::default()
+        .exchange("a", "direct", Some("g"))
+        .exchange("g", "x-recent-history", None)
+        .exchange("h", "x-recent-history", None)
+        .bind("a", "h", "h")
+        .bind("a", "q", "q")
+        .bind("h", "", "g")
+        .bind("h", "", "q");
+    let (q, kept) =
+        (QueueName::from("q"), |names: &[&str]| names.iter().map(|name| (*name).into()).collect());
+    for (key, queues, by_key_alone, kept_by) in [
+        (&b"q"[..], vec![q.clone()], true, kept(&[])),
+        (b"h", vec![q], false, kept(&["h", "g"])),
+        (b"lost", vec![], false, kept(&["g"])),
+    ] {
+        assert_eq!(vhost.route("a", &[key]), Routed { queues, by_key_alone, kept_by, delayed_by: vec![] });
+    }
 }

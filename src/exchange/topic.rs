@@ -11,7 +11,6 @@ use super::destinations::Bound;
 use super::{Error, ExchangeType, Matches, Publish, Router};
 use crate::arguments::Table;
 use crate::definition::{Binding, Destination};
-use crate::name::BindingKey;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
@@ -30,15 +29,15 @@ impl ExchangeType for Topic {
         "Routes to the bindings whose pattern of words matches the routing key"
     }
 
-    fn check_binding(&self, key: &BindingKey, _arguments: &Table) -> Result<(), Error> {
-        let count = words(key.as_str().as_bytes()).filter(|word| *word == b"#").count();
+    fn check_binding(&self, binding: &Binding) -> Result<(), Error> {
+        let count = words(binding.key.as_str().as_bytes()).filter(|word| *word == b"#").count();
         if count > HASHES_MAX {
-            return Err(Error::TooManyWildcards { key: key.clone(), count });
+            return Err(Error::TooManyWildcards { key: binding.key.clone(), count });
         }
         Ok(())
     }
 
-    fn new_router(&self) -> Box<dyn Router> {
+    fn new_router(&self, _arguments: &Table) -> Box<dyn Router> {
         Box::<TopicRouter>::default()
     }
 }
@@ -205,6 +204,7 @@ impl<'r> Walk<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Properties;
     use proptest::prelude::*;
 
     /// Matching as the definition says it, for comparison.
@@ -230,7 +230,7 @@ mod tests {
 
     fn found(router: &TopicRouter, keys: &[&[u8]]) -> Vec<Destination> {
         let mut matches = Matches::default();
-        router.route(&Publish::new(keys[0], &keys[1..], None), &mut matches);
+        router.route(&Publish::new(keys[0], &keys[1..], &Properties::default()), &mut matches);
         let mut found: Vec<Destination> = matches.iter().map(|destination| (*destination).clone()).collect();
         found.sort();
         found
@@ -309,9 +309,9 @@ mod tests {
 
     #[test]
     fn more_than_two_hashes_are_refused() {
-        assert_eq!(Topic.check_binding(&"#.a.#.#b".into(), &Table::default()), Ok(()));
+        assert_eq!(Topic.check_binding(&binding("#.a.#.#b", 0)), Ok(()));
         assert_eq!(
-            Topic.check_binding(&"#.#.#".into(), &Table::default()).unwrap_err().to_string(),
+            Topic.check_binding(&binding("#.#.#", 0)).unwrap_err().to_string(),
             "Topic binding key '#.#.#' uses 3 '#' wildcards, at most 2 are allowed"
         );
     }

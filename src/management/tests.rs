@@ -380,6 +380,9 @@ fn the_overview_and_the_node_have_the_fields_that_tools_read() {
         overview["rabbitmq_version"].as_str().unwrap().split('.').all(|part| part.parse::<u32>().is_ok())
     );
     assert_eq!(overview["queue_totals"]["messages_details"]["rate"], json!(0.0));
+    let types = overview["exchange_types"].as_array().unwrap().iter();
+    let listed: Vec<_> = types.map(|kind| kind["name"].as_str().unwrap()).collect();
+    assert_eq!(listed, crate::exchange::TYPES.iter().map(|kind| kind.name()).collect::<Vec<_>>());
     assert_eq!(overview["listeners"][0]["protocol"], json!("http"));
     let Got(status, node) = api.get("/nodes/warren@test");
     assert_eq!((status, &node["running"], &node["mem_alarm"]), (200, &json!(true), &json!(false)));

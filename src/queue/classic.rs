@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
 use crate::dedup::{Seen, Window};
-use crate::definition::{self, PolicyKeys};
+use crate::definition::{self, PolicyKeys, Role};
 use crate::durability::{Durability, SafeAt};
 use crate::event::Event;
 use crate::message::Message;
@@ -232,7 +232,9 @@ impl Queue {
         let NewQueue { vhost, name, definition, owner, policy, services } = new;
         let kind = Kind::of_name(&definition.kind).unwrap_or_default();
         let default_priority = definition.default_priority();
-        let settings = Settings::of(kind, &definition.arguments, &policy);
+        let mut settings = Settings::of(kind, &definition.arguments, &policy);
+        // What an exchange delays leaves when its time has come, and goes on.
+        settings.rules.has_dead_letters |= matches!(definition.role, Role::DelayOf(_));
         let durability = settings.durability.unwrap_or(services.durability);
         let RecoveredQueue { mut image, replayed, seen, is_stored } = recovered;
         let kept = std::mem::take(&mut image.window);

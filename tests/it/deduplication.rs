@@ -161,3 +161,50 @@ fn c_ready(c: &mut Client) -> u64 {
     c.send(1, "queue.declare queue=q passive");
     c.next("queue.declare-ok").unwrap().number("messages")
 }
+
+#[test]
+fn an_exchange_lets_a_message_through_once() {
+    run(|t| {
+        for kind in ["topic", "x-message-deduplication"] {
+            let mut c = t.open();
+            let method = format!("exchange.declare exchange=~x type={kind} auto-delete");
+            let arguments = [("x-message-deduplication", Value::Bool(true)), ("x-cache-size", Value::I(2))];
+            c.call_with(1, &method, &arguments, "exchange.declare-ok");
+            for queue in ["~q", "~other"] {
+                c.declare(1, queue, "exclusive");
+                c.bind(1, queue, "~x", "#");
+            }
+            c.call(1, "confirm.select", "confirm.select-ok");
+            for key in ["a", "a", "b", "c", "a"] {
+                publish(&mut c, "exchange=~x key=k mandatory", text(key), key);
+            }
+            c.expect_confirms(1, 1, 5);
+            for queue in ["~q", "~other"] {
+                c.expect_messages(1, queue, &["a", "b", "c", "a"]);
+            }
+            c.close();
+            c.expect_end();
+        }
+    });
+}
+
+#[test]
+fn an_exchanges_window_goes_on_after_a_restart() {
+    for end in ENDS {
+        let mut node = Node::start();
+        let mut c = node.t.open();
+        let arguments = [("x-message-deduplication", Value::Bool(true))];
+        c.call_with(1, "exchange.declare exchange=x type=fanout durable", &arguments, "exchange.declare-ok");
+        c.declare(1, "q", "durable");
+        c.bind(1, "q", "x", "");
+        c.call(1, "confirm.select", "confirm.select-ok");
+        publish(&mut c, "exchange=x", text("a"), "one");
+        c.expect_confirms(1, 1, 1);
+        c.hang_up();
+        node.restart(end);
+        let mut c = node.t.open();
+        publish(&mut c, "exchange=x", text("a"), "again");
+        publish(&mut c, "exchange=x", text("b"), "two");
+        c.expect_messages(1, "q", &["one", "two"]);
+    }
+}

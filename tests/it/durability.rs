@@ -455,3 +455,62 @@ fn a_second_broker_on_the_same_data_is_refused() {
     c.send_bytes(HEADER);
     assert_eq!(c.receive("connection.start").method.name, "connection.start");
 }
+
+#[test]
+fn a_key_leads_to_the_same_queue_after_a_restart() {
+    for kind in ["x-consistent-hash", "x-modulus-hash"] {
+        let mut node = Node::start();
+        let mut c = node.t.open();
+        c.exchange(1, "x", &format!("{kind} durable"));
+        // In another order than that of their names, and with a gap.
+        let queues = ["d", "a", "f", "c", "gap", "b", "e"];
+        for (weight, queue) in (1..).zip(queues) {
+            c.declare(1, queue, "durable");
+            c.bind(1, queue, "x", &weight.to_string());
+        }
+        c.call(1, "queue.delete queue=gap", "queue.delete-ok messages=0");
+        let spread = |c: &mut Client| -> Vec<Vec<String>> {
+            (0..200).for_each(|key| c.publish(1, "x", &key.to_string(), key.to_string()));
+            let queues = queues.iter().filter(|queue| **queue != "gap");
+            queues.map(|queue| c.drain(1, queue)).collect()
+        };
+        let before = spread(&mut c);
+        for end in ENDS {
+            c.hang_up();
+            node.restart(end);
+            c = node.t.open();
+            assert_eq!(spread(&mut c), before, "{kind}");
+        }
+        // What is bound now stands behind what was there, also after the next restart.
+        c.declare(1, "0", "durable");
+        c.bind(1, "0", "x", "9");
+        let before = spread(&mut c);
+        c.hang_up();
+        node.restart(End::Stop);
+        assert_eq!(spread(&mut node.t.open()), before, "{kind}");
+    }
+}
+
+#[test]
+fn a_history_is_forgotten_and_what_it_gave_to_a_queue_is_not() {
+    for end in ENDS {
+        let mut node = Node::start();
+        let mut c = node.t.open();
+        c.exchange(1, "x", "x-recent-history durable");
+        for body in ["one", "two"] {
+            c.publish_with(1, "exchange=x key=k", &Properties::new("delivery-mode=2"), body);
+        }
+        c.publish(1, "x", "k", "transient");
+        c.declare(1, "q", "durable");
+        c.bind(1, "q", "x", "");
+        c.hang_up();
+        node.restart(end);
+        let mut c = node.t.open();
+        c.expect_messages(1, "q", &["one", "two"]);
+        c.declare(1, "r", "durable");
+        c.bind(1, "r", "x", "");
+        c.publish(1, "x", "k", "three");
+        c.expect_messages(1, "r", &["three"]);
+        c.expect_messages(1, "q", &["three"]);
+    }
+}

@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let destination = Destination::Exchange(ExchangeName::new(bind.destination.as_str()));
                 let binding =
                     binding(bind.source.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
-                let durable = broker.bind(session, binding)?;
+                let durable = broker.bind(session, binding, &mut self.wakes)?;
                 self.told(durable).await?;
                 Ok(Reply::Done)
             }
@@ -316,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let destination = Destination::Queue(QueueName::new(bind.queue.as_str()));
                 let binding =
                     binding(bind.exchange.as_str(), destination, bind.routing_key.as_str(), bind.arguments);
-                let durable = broker.bind(session, binding)?;
+                let durable = broker.bind(session, binding, &mut self.wakes)?;
                 self.told(durable).await?;
                 Ok(Reply::Done)
             }

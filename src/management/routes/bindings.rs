@@ -5,6 +5,7 @@ use crate::broker::Vhost;
 use crate::definition::{Binding, Destination};
 use crate::management::{Answer, Call, error::Error, view};
 use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
+use crate::outbox::Wakes;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -80,7 +81,10 @@ pub(in crate::management) fn create(call: &Call) -> Result<Answer, Error> {
         arguments: body.arguments("arguments")?,
     };
     let location = view::binding::location(&binding);
-    call.settled(call.node.broker.bind(&session, binding)?)?;
+    let mut wakes = Wakes::default();
+    let bound = call.node.broker.bind(&session, binding, &mut wakes)?;
+    drop(wakes);
+    call.settled(bound)?;
     Ok(Answer::Created(Some(location)))
 }
 

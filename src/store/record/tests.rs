@@ -175,6 +175,7 @@ fn changes_come_back_whatever_numbers_a_table_has() {
         Change::Put(Definition::Binding(
             "/".into(),
             Binding { source: "x".into(), destination, key: "k".into(), arguments },
+            None,
         ))
     };
     let change = put(arguments.clone());
@@ -190,6 +191,22 @@ fn changes_come_back_whatever_numbers_a_table_has() {
     arguments.insert("list".into(), Value::FieldArray(vec![Value::Void].into()));
     let encoded = encode_changes(&[put(lost)]);
     assert_eq!(serde_json::from_slice::<Vec<Change>>(&encoded).unwrap(), [put(arguments)]);
+}
+
+#[test]
+fn a_binding_has_a_place_only_where_its_order_counts() {
+    let (source, destination) = ("x".into(), Destination::Queue("q".into()));
+    let binding = Binding { source, destination, key: "1".into(), arguments: Table::default() };
+    let json = r#"{"arguments":{},"destination":{"Queue":"q"},"key":"1","source":"x"}"#;
+    for (place, text) in [(None, ""), (Some(7), ",7")] {
+        let change = Change::Put(Definition::Binding("/".into(), binding.clone(), place));
+        let encoded = encode_changes(std::slice::from_ref(&change));
+        assert_eq!(
+            String::from_utf8_lossy(&encoded),
+            format!(r#"[{{"Put":{{"Binding":["/",{json}{text}]}}}}]"#)
+        );
+        assert_eq!(serde_json::from_slice::<Vec<Change>>(&encoded).unwrap(), [change]);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ const fn parting(
 
 const REFUSAL: &str = "A refusal names the missing right";
 const TOLD: &str = "A client that fails in the handshake is told why";
+const HISTORY: &str = "A recent history can be given to an exchange";
 const AT_ONCE: &str = "Content that cannot be right is refused at once";
 
 pub(super) const DIFFERENCES: &[Difference] = &[
@@ -88,6 +89,32 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "end of stream",
         "0 connection.close 530 NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value \
          (4096) (connection.tune-ok)",
+    ),
+    parting(
+        "A queue stays in a hash ring while a binding leads to it",
+        "hash_exchanges::a_queue_stays_while_a_binding_is_left",
+        "1 basic.return code=312 text=NO_ROUTE exchange=~x key=k: m",
+        "~q1: m",
+    ),
+    parting(
+        "An argument of another type closes the channel only",
+        "hash_exchanges::a_header_name_that_is_no_text_is_406",
+        "0 connection.close 541 INTERNAL_ERROR \\(0/0\\)",
+        "1 channel.close 406 PRECONDITION_FAILED - invalid type 'signedint' for arg 'hash-header' in exchange '~x' in \
+         vhost '/' (exchange.declare)",
+    ),
+    line(HISTORY, "recent_history::a_bound_exchange_gets_the_oldest_first", "~q: 3, 2, 1", "~q: 1, 2, 3"),
+    parting(
+        HISTORY,
+        "recent_history::a_bound_exchange_need_not_lead_anywhere",
+        "0 connection.close 541 INTERNAL_ERROR \\(0/0\\)",
+        "1 exchange.bind-ok",
+    ),
+    line(
+        "What a transaction rolled back is not in a recent history",
+        "recent_history::a_transaction_counts_once_it_is_committed",
+        "~q: rolled back, committed",
+        "~q: committed",
     ),
     parting(
         "Content on a channel that is not open is 504",

@@ -7,6 +7,16 @@ use std::process::{Child, Command, Stdio};
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// What RabbitMQ has in plugins and Warren of its own.
+const PLUGINS: &[&str] = &[
+    "rabbitmq_management",
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+    // The modulus hash exchange.
+    "rabbitmq_sharding",
+];
+
 /// A RabbitMQ. The one this process started ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Oracle {
@@ -29,7 +39,7 @@ impl Oracle {
         let directory = tempfile::tempdir().unwrap();
         let [amqp, management, distribution, mapper] = free_ports();
         let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("plugins"), "[rabbitmq_management].\n").unwrap();
+        std::fs::write(path("plugins"), format!("[{}].\n", PLUGINS.join(","))).unwrap();
         let settings = format!("management.tcp.port = {}\nloopback_users = none\n", management.port());
         std::fs::write(path("rabbitmq.conf"), settings).unwrap();
         let mapper_port = mapper.port().to_string();

@@ -69,6 +69,11 @@ impl Scenario {
         client
     }
 
+    /// Writes down whether something holds; it should.
+    pub(crate) fn note(&self, what: &str, holds: bool) {
+        self.trace.saw("", &format!("{what}: true"), &format!("{what}: {holds}"));
+    }
+
     /// A request of the HTTP API, as guest. The scenario's names may stand in path and body.
     pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> u16 {
         let address = self.target.management.expect("the broker has an HTTP API");
