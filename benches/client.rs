@@ -12,6 +12,7 @@ use warren::amqp::driver::{self, Ends, Settings};
 use warren::amqp::frame::{self, Output, Payload};
 use warren::amqp::handshake::Limits;
 use warren::amqp::method::{self, Publish, basic, channel, confirm, connection, exchange, id, queue};
+use warren::arguments::{Table, Value};
 use warren::broker::{Broker, Defaults};
 use warren::definition;
 use warren::durability::Durability;
@@ -53,13 +54,35 @@ pub(crate) fn publishes(
 ) -> Vec<u8> {
     // Only a delivery mode.
     let properties = [0x10, 0, if is_persistent { 2 } else { 1 }];
-    let body = vec![b'x'; size];
-    let message = Message::new("".into(), b"", &properties, &Properties::default(), &[&body]);
+    publish(exchange, key, &properties, &vec![b'x'; size]).repeat(count)
+}
+
+/// The frames of a publish.
+pub(crate) fn publish(exchange: &str, key: &str, properties: &[u8], body: &[u8]) -> Vec<u8> {
+    let message = Message::new("".into(), b"", properties, &Properties::default(), &[body]);
     let mut output = Output::default();
     let (exchange, routing_key) = (exchange.as_bytes(), key.as_bytes());
     output.publish(CHANNEL, &Publish { exchange, routing_key, mandatory: false, immediate: false });
     output.content(CHANNEL, &Arc::new(message), FRAME_MAX);
-    flat(&output).repeat(count)
+    flat(&output)
+}
+
+/// A property list with these headers.
+pub(crate) fn properties(headers: &[(&str, Value)], is_persistent: bool) -> Vec<u8> {
+    let headers = warren::arguments::write_table(&table(headers));
+    let delivery_mode = Some(if is_persistent { 2 } else { 1 });
+    let mut raw = Vec::new();
+    Properties { headers: Some(&headers), delivery_mode, ..Properties::default() }.write(&mut raw);
+    raw
+}
+
+/// A table.
+pub(crate) fn table(fields: &[(&str, Value)]) -> Table {
+    let mut table = Table::default();
+    for (name, value) in fields {
+        table.insert((*name).into(), value.clone());
+    }
+    table
 }
 
 /// The bytes that wait in `output`.
@@ -110,6 +133,15 @@ impl Client<TcpStream> {
     }
 }
 
+impl Client<TcpStream> {
+    /// To a broker in another process.
+    pub(crate) async fn to(address: std::net::SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Self::handshake(stream).await
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     async fn handshake(stream: S) -> Result<Self> {
         let mut client = Self { stream, input: Vec::new(), start: 0, received: 0, confirmed: 0 };
@@ -135,15 +167,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// A fanout exchange.
     pub(crate) async fn declare_exchange(&mut self, name: &str) -> Result<()> {
+        self.declare_exchange_with(name, "fanout", false, Table::default()).await
+    }
+
+    /// An exchange.
+    pub(crate) async fn declare_exchange_with(
+        &mut self,
+        name: &str,
+        kind: &str,
+        durable: bool,
+        arguments: Table,
+    ) -> Result<()> {
         let declare = exchange::Declare {
             exchange: name.into(),
-            kind: "fanout".into(),
+            kind: kind.into(),
             passive: false,
-            durable: false,
+            durable,
             auto_delete: false,
             internal: false,
             nowait: false,
-            arguments: Default::default(),
+            arguments,
         };
         let declare = method::AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare));
         self.call(declare, id::EXCHANGE_DECLARE_OK).await
@@ -151,6 +194,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// A queue.
     pub(crate) async fn declare_queue(&mut self, name: &str, durable: bool) -> Result<()> {
+        self.declare_queue_with(name, durable, Table::default()).await
+    }
+
+    /// A queue with arguments.
+    pub(crate) async fn declare_queue_with(
+        &mut self,
+        name: &str,
+        durable: bool,
+        arguments: Table,
+    ) -> Result<()> {
         let declare = queue::Declare {
             queue: name.into(),
             passive: false,
@@ -158,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             exclusive: false,
             auto_delete: false,
             nowait: false,
-            arguments: Default::default(),
+            arguments,
         };
         let declare = method::AMQPClass::Queue(queue::AMQPMethod::Declare(declare));
         self.call(declare, id::QUEUE_DECLARE_OK).await
@@ -166,11 +219,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Binds without a key.
     pub(crate) async fn bind(&mut self, name: &str, exchange: &str) -> Result<()> {
+        self.bind_with(name, exchange, "").await
+    }
+
+    /// Binds.
+    pub(crate) async fn bind_with(&mut self, name: &str, exchange: &str, key: &str) -> Result<()> {
         let (queue, exchange) = (name.into(), exchange.into());
         let bind = queue::Bind {
             queue,
             exchange,
-            routing_key: "".into(),
+            routing_key: key.into(),
             nowait: false,
             arguments: Default::default(),
         };
@@ -253,6 +311,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         }
         Ok(self.stream.write_all(&flat(&output)).await?)
+    }
+
+    /// Receives so many deliveries and shows their bodies, each in one frame.
+    pub(crate) async fn each_body(&mut self, count: u64, mut show: impl FnMut(&[u8])) -> Result<()> {
+        let end = self.received + count;
+        while self.received < end {
+            while let Some((frame, bytes)) = frame::read(&self.input[self.start..], FRAME_MAX)
+                .map_err(|error| anyhow::anyhow!("{error}"))?
+            {
+                if let Payload::Body(body) = frame.payload {
+                    show(body);
+                    self.received += 1;
+                }
+                self.start += bytes;
+            }
+            if self.received < end {
+                self.fill().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Receives what is there, acks every 50, and says how many these were.

@@ -66,6 +66,8 @@ fn every_type_is_found_by_its_name() {
             "x-random",
             "x-local-random",
             "x-recent-history",
+            "x-delayed-message",
+            "x-message-deduplication",
         ]
     );
     assert!(TYPES.iter().all(|kind| find(kind.name()).is_some_and(|found| found.name() == kind.name())));
