@@ -145,9 +145,6 @@ impl Server {
         let (store, recovered) = store::open(options)?;
         report(&recovered.report, time::now() - started);
         let broker = Broker::start(defaults(&config), store.clone(), recovered)?;
-        if config.log_exchange {
-            log_exchange::begin(Arc::downgrade(&broker), VhostName::new(&config.default_vhost));
-        }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    let log_exchange = config.log_exchange.then(LogExchange::default);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     tracing_subscriber::registry()
         .with(EnvFilter::new(config.log_level.as_str()))
         .with(lines)
-        .with(config.log_exchange.then_some(LogExchange))
+        .with(log_exchange.clone())
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -69,10 +70,10 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, log_exchange))
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, log_exchange: Option<LogExchange>) -> ExitCode {
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "Warren is starting");
     let (user, is_guest) = (config.default_user.clone(), config.default_user == "guest");
     let server = match Server::start(config).await {
@@ -82,6 +83,9 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
+    if let Some(log_exchange) = log_exchange {
+        log_exchange.begin(&server);
+    }
     // Before it says that it is ready: who hears that may ask it to stop at once.
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {

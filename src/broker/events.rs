@@ -131,6 +131,11 @@ impl From<&Session> for Actor {
 const NOBODY: &str = "rmq-internal";
 
 impl Broker {
+    /// Where events and log lines are published.
+    pub fn event_vhost(&self) -> &VhostName {
+        &self.event_vhost
+    }
+
     /// Tells an event, if anybody listens. `fields` are its headers; who did it, from where and when is added.
     pub fn emit(&self, key: &str, actor: &Actor, fields: impl FnOnce(Fields) -> Fields) {
         if !self.events.are_heard() {

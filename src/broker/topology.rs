@@ -82,6 +82,11 @@ impl Exchange {
         self.delay.iter().chain(&self.window)
     }
 
+    /// Whether it delays messages.
+    pub fn delays(&self) -> bool {
+        self.delay.is_some()
+    }
+
     /// How many messages it delays now.
     pub fn delayed_count(&self) -> usize {
         self.delay.as_ref().map_or(0, |queue| queue.figures().ready)

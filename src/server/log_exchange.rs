@@ -5,29 +5,30 @@ use crate::broker::events::{Fields, LOG_EXCHANGE};
 use crate::name::VhostName;
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-
-/// Where log lines go once a broker is there.
-static TARGET: OnceLock<(Weak<Broker>, VhostName)> = OnceLock::new();
 
 thread_local! {
     /// This thread tells something just now: what that logs is not told.
     static IS_TELLING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on log lines go to that broker, too. The first one that asks has them.
-pub(super) fn begin(broker: Weak<Broker>, vhost: VhostName) {
-    // A second broker in the same process has no log of its own.
-    let _ = TARGET.set((broker, vhost));
+/// A layer that tells log lines to a broker, once there is one.
+#[derive(Clone, Debug, Default)]
+pub struct LogExchange {
+    target: Arc<OnceLock<(Weak<Broker>, VhostName)>>,
 }
 
-/// A layer that tells log lines to the broker.
-#[derive(Debug, Default)]
-pub struct LogExchange;
+impl LogExchange {
+    /// From now on log lines go to that broker, too.
+    pub fn begin(&self, server: &super::Server) {
+        // Only the first broker that asks has them.
+        let _ = self.target.set((Arc::downgrade(&server.broker), server.broker.event_vhost().clone()));
+    }
+}
 
 #[derive(Default)]
 struct Line(String);
@@ -53,7 +54,7 @@ fn routing_key(level: Level) -> &'static str {
 
 impl<S: Subscriber> Layer<S> for LogExchange {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let Some((broker, vhost)) = TARGET.get() else { return };
+        let Some((broker, vhost)) = self.target.get() else { return };
         let Some(broker) = broker.upgrade() else { return };
         if IS_TELLING.replace(true) {
             return;
