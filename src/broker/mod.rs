@@ -158,6 +158,8 @@ impl Broker {
     pub async fn mind_deadlines(&self) {
         loop {
             let queue = self.deadlines.due().await;
+            // Many may be due at once: others have their turn in between.
+            tokio::task::yield_now().await;
             let mut wakes = Wakes::default();
             if queue.expire(&mut wakes) {
                 let now = time::unix_ms();

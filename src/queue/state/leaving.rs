@@ -47,18 +47,22 @@ impl State {
             || rules.length_bytes_max.is_some_and(|max| self.ready.body_bytes() > max)
     }
 
-    /// Lets the oldest of the lowest priority leave until the queue is within its limits, in slices.
-    pub(super) fn trim(&mut self, effects: &mut Vec<Effect>) {
+    /// Lets the oldest of the lowest priority leave until the queue is within its limits, in slices. Returns whether any
+    /// left.
+    pub(super) fn trim(&mut self, effects: &mut Vec<Effect>) -> bool {
         if !self.rules.is_bounded() || self.rules.overflow != Overflow::DropHead {
-            return;
+            return false;
         }
+        let mut has_left = false;
         for _ in 0..LEAVES_MAX {
             if !self.is_over() {
-                return;
+                break;
             }
-            let Some(entry) = self.ready.pop_lowest() else { return };
+            let Some(entry) = self.ready.pop_lowest() else { break };
             self.leave(entry, Reason::MaxLen, effects);
+            has_left = true;
         }
+        has_left
     }
 
     /// Lets what is due leave, in slices.

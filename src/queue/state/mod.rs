@@ -222,7 +222,7 @@ impl State {
             Command::Purge => self.purge(effects),
             Command::Continue => self.dispatch(now, effects),
             Command::Expire => self.dispatch(now, effects),
-            Command::Trim => self.trim(effects),
+            Command::Trim => _ = self.trim(effects),
             Command::Buried(sequences) => {
                 sequences.iter().for_each(|sequence| self.buried(*sequence, effects));
             }
@@ -299,7 +299,8 @@ impl State {
         if is_due {
             self.ready.page_back(now, level, page.first);
         }
-        self.trim(effects);
+        // All that the page has may have to leave: nobody else asks for the next one.
+        while self.is_over() && self.trim(effects) {}
         self.dispatch(now, effects);
     }
 

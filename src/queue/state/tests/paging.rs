@@ -278,3 +278,27 @@ fn while_memory_is_short_unacked_and_waiting_messages_are_in_the_journal_only() 
     paged.run(NOW, Command::Requeue { plain: &[Sequence(1)], failed: &[] });
     assert_eq!(paged.get(NOW).0, Some((1, true, 1)));
 }
+
+#[test]
+fn a_limit_that_is_lowered_holds_for_a_deep_queue_once_its_pages_are_read() {
+    let mut paged = deep(20_000);
+    paged.state.set_rules(Rules { length_max: Some(10), ..Rules::default() });
+    let mut gone = Vec::new();
+    let mut note = |effects: Vec<Effect>| {
+        gone.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Left(index, Reason::MaxLen) => Some(index.sequence.0),
+            _ => None,
+        }));
+    };
+    // As whoever sets it does: until nothing more leaves at once.
+    let mut before = usize::MAX;
+    while paged.state.ready_count() < before {
+        before = paged.state.ready_count();
+        note(paged.run(NOW, Command::Trim));
+    }
+    while paged.load.is_some() {
+        note(paged.answer(NOW));
+    }
+    assert_eq!(paged.state.ready_count(), 10);
+    assert_eq!(gone, (1..=19_990).collect::<Vec<_>>());
+}
