@@ -122,6 +122,7 @@ fn consumer() -> Consumer {
         prefetch: 1,
         acknowledges: true,
         exclusive: false,
+        timeout_ms: None,
         channel_credit: Arc::default(),
     }
 }

@@ -79,6 +79,7 @@ impl Broker {
             acknowledges: !subscribe.no_ack,
             // A quorum queue is nobody's alone.
             exclusive: subscribe.exclusive && !quorum::is(&queue.definition.kind),
+            timeout_ms: timeout_ms(&subscribe.arguments, &resource)?,
             channel_credit: subscribe.credit,
         };
         let subscription = Subscription {
@@ -229,6 +230,18 @@ fn told(queue: &Queue, subscription: &Subscription) -> impl FnOnce(Fields) -> Fi
         let fields = fields.flag("ack_required", acknowledges).flag("exclusive", exclusive);
         fields.number("prefetch_count", prefetch.into()).table("arguments", &arguments)
     }
+}
+
+/// How long a consumer may take to settle a message, if it says so.
+fn timeout_ms(arguments: &Table, resource: &Resource) -> Result<Option<u64>, Error> {
+    let Some(value) = arguments::get(arguments, "x-consumer-timeout") else { return Ok(None) };
+    let number = arguments::as_integer(value).and_then(|number| u64::try_from(number).ok());
+    let invalid = || Error::InvalidArgument {
+        argument: "x-consumer-timeout",
+        resource: resource.clone(),
+        reason: no_integer(value),
+    };
+    number.map(Some).ok_or_else(invalid)
 }
 
 /// A consumer's priority; 0 when it says none.

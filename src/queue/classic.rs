@@ -697,6 +697,7 @@ mod tests {
             prefetch: 0,
             acknowledges: true,
             exclusive: false,
+            timeout_ms: None,
             channel_credit: Arc::default(),
         };
         let subscription = Subscription {

@@ -38,6 +38,20 @@ fn the_channel_of_a_client_that_does_not_know_cancels_is_closed() {
 }
 
 #[test]
+fn a_consumer_may_say_itself_how_long_it_takes() {
+    run(|t| {
+        let mut c = t.open();
+        c.declare(1, "~q", "exclusive");
+        c.publish(1, "", "~q", "one");
+        let arguments = [("x-consumer-timeout", Value::I(40))];
+        c.call_with(1, "basic.consume queue=~q tag=brief", &arguments, "basic.consume-ok tag=brief");
+        c.expect("1 basic.deliver tag=brief delivery=1 key=~q: one");
+        c.expect("1 basic.cancel tag=brief no-wait");
+        c.get(1, "~q", "basic.get-ok delivery=2 redelivered key=~q left=0: one");
+    });
+}
+
+#[test]
 fn a_consumer_that_settles_in_time_stays() {
     run(|t| {
         let login = Login::default();

@@ -59,6 +59,8 @@ pub struct Consumer {
     pub acknowledges: bool,
     /// Whether it wants the queue for itself.
     pub exclusive: bool,
+    /// How long it may take to settle a message, in milliseconds, if it says so itself.
+    pub timeout_ms: Option<u64>,
     /// What it shares with the other consumers of its channel.
     pub channel_credit: Arc<ChannelCredit>,
 }
@@ -97,6 +99,8 @@ pub(super) struct Consumers {
     /// The rings by priority, the highest first; each holds the keys of those that can take a message, next one first.
     rings: Vec<(i32, VecDeque<ConsumerKey>)>,
     count: usize,
+    /// How many say how long they may take.
+    timed: usize,
     /// Single active consumer: this one gets everything until it leaves.
     active: Option<ConsumerKey>,
     has_single_active: bool,
@@ -144,6 +148,7 @@ impl Consumers {
 
     pub(super) fn add(&mut self, consumer: Consumer) -> ConsumerKey {
         let priority = consumer.priority;
+        self.timed += usize::from(consumer.timeout_ms.is_some());
         let slot = Slot { consumer, unacked: 0, is_blocked: false, is_in_ring: false };
         let key = match self.slots.iter().position(Option::is_none) {
             Some(free) => {
@@ -178,6 +183,7 @@ impl Consumers {
             self.rings.retain(|(other, _)| *other != priority);
         }
         self.count -= 1;
+        self.timed -= usize::from(slot.consumer.timeout_ms.is_some());
         if self.active == Some(key) {
             self.elect();
         }
@@ -240,6 +246,16 @@ impl Consumers {
             slot.consumer.prefetch = prefetch;
             self.enter_ring(key);
         }
+    }
+
+    /// Whether any says how long it may take.
+    pub(super) fn are_timed(&self) -> bool {
+        self.timed > 0
+    }
+
+    /// How long the consumer says it may take, in milliseconds.
+    pub(super) fn timeout_ms(&self, key: ConsumerKey) -> Option<u64> {
+        self.slots.get(key.0)?.as_ref()?.consumer.timeout_ms
     }
 
     pub(super) fn len(&self) -> usize {

@@ -96,8 +96,8 @@ pub struct State {
     unacked_memory_bytes: u64,
     leaving: Leaving,
     held: Held,
-    /// When unacked messages were delivered, where consumers may take only so long.
-    delivered_at: HashMap<Sequence, Millis>,
+    /// Until when unacked messages are to be settled, and how long their consumers had, in milliseconds.
+    due: HashMap<Sequence, (Millis, u64)>,
     /// When to look for consumers that take too long; none while none can.
     timeouts_at: Option<Millis>,
     /// What is being read.
@@ -130,10 +130,6 @@ impl State {
     /// What holds from now on. [`Command::Trim`] is to follow until the queue is within its limits.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
-        if rules.consumer_timeout_ms.is_none() {
-            self.timeouts_at = None;
-            self.delivered_at = HashMap::default();
-        }
     }
 
     /// Whether a message that came now would wait without being in memory.
@@ -348,7 +344,7 @@ impl State {
 
     /// Whether the time matters to every command now.
     pub fn is_timed(&self) -> bool {
-        self.ready.is_timed() || self.held.len() > 0 || self.rules.consumer_timeout_ms.is_some()
+        self.ready.is_timed() || self.held.len() > 0 || self.minds_timeouts()
     }
 
     /// The consumer that is served, where only one is.

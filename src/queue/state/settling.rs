@@ -28,9 +28,13 @@ impl State {
             entry.message = None;
         }
         self.unacked_memory_bytes += entry.memory_bytes();
-        if let Some(timeout_ms) = self.rules.consumer_timeout_ms {
-            self.delivered_at.insert(entry.index.sequence, now);
-            self.timeouts_at.get_or_insert(Millis(now.0.saturating_add(timeout_ms)));
+        if self.minds_timeouts() {
+            let own = holder.as_ref().and_then(|(key, ..)| self.consumers.timeout_ms(*key));
+            if let Some(timeout_ms) = own.into_iter().chain(self.rules.consumer_timeout_ms).min() {
+                let due = Millis(now.0.saturating_add(timeout_ms));
+                self.due.insert(entry.index.sequence, (due, timeout_ms));
+                self.timeouts_at = Some(self.timeouts_at.map_or(due, |at| at.min(due)));
+            }
         }
         self.unacked.insert(entry.index.sequence, Unacked { entry, holder });
     }
@@ -77,8 +81,8 @@ impl State {
 
     fn take_unacked(&mut self, sequence: Sequence) -> Option<Entry> {
         let Unacked { entry, holder } = self.unacked.remove(&sequence)?;
-        if !self.delivered_at.is_empty() {
-            self.delivered_at.remove(&sequence);
+        if !self.due.is_empty() {
+            self.due.remove(&sequence);
         }
         self.unacked_bytes -= u64::from(entry.index.body_bytes);
         self.unacked_memory_bytes -= entry.memory_bytes();
@@ -88,27 +92,32 @@ impl State {
         Some(entry)
     }
 
-    /// Finds the consumers that have had a message for too long. Looked for when the oldest of the last look is due.
+    /// Whether anybody may take only so long to settle a message.
+    pub(super) fn minds_timeouts(&self) -> bool {
+        self.rules.consumer_timeout_ms.is_some() || self.consumers.are_timed() || self.timeouts_at.is_some()
+    }
+
+    /// Finds the consumers that have had a message for too long. Looked for when the first of the last look is due.
     pub(super) fn mind_timeouts(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let Some(timeout_ms) = self.rules.consumer_timeout_ms else { return };
         if self.timeouts_at.is_none_or(|at| at > now) {
             return;
         }
-        let (mut late, mut oldest) = (Vec::new(), None::<Millis>);
-        for (sequence, delivered_at) in &self.delivered_at {
-            let due = Millis(delivered_at.0.saturating_add(timeout_ms));
+        let (mut late, mut next) = (Vec::new(), None::<Millis>);
+        for (sequence, &(due, timeout_ms)) in &self.due {
             match self.unacked.get(sequence).and_then(|unacked| unacked.holder.as_ref()) {
-                Some((key, id, _)) if due <= now => late.push((*key, *id)),
+                Some((key, id, _)) if due <= now => late.push((*key, *id, timeout_ms)),
                 // Nobody can be told of a message that was got.
                 _ if due <= now => {}
-                _ => oldest = Some(oldest.map_or(due, |oldest| oldest.min(due))),
+                _ => next = Some(next.map_or(due, |next| next.min(due))),
             }
         }
-        self.timeouts_at = oldest;
-        late.sort_unstable_by_key(|(_, id)| *id);
-        late.dedup();
-        effects
-            .extend(late.into_iter().map(|(key, id)| Effect::TimedOut { consumer: (key, id), timeout_ms }));
+        self.timeouts_at = next;
+        late.sort_unstable_by_key(|(_, id, _)| *id);
+        late.dedup_by_key(|(_, id, _)| *id);
+        let told = late
+            .into_iter()
+            .map(|(key, id, timeout_ms)| Effect::TimedOut { consumer: (key, id), timeout_ms });
+        effects.extend(told);
     }
 
     pub(super) fn evict_unacked(&mut self) -> u64 {

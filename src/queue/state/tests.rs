@@ -47,6 +47,7 @@ fn consumer(id: u64, prefetch: u32) -> Consumer {
         prefetch,
         acknowledges: true,
         exclusive: false,
+        timeout_ms: None,
         channel_credit: Arc::default(),
     }
 }
