@@ -84,7 +84,7 @@ pub const ARGUMENTS: &[Argument] = &[
     compared("x-dead-letter-strategy", BOTH, |value, _| one_of(value, &["at-most-once", "at-least-once"])),
     compared("x-max-length", BOTH, |value, _| integer(value, 0, i64::MAX)),
     compared("x-max-length-bytes", BOTH, |value, _| integer(value, 0, i64::MAX)),
-    compared("x-max-priority", CLASSIC, |value, _| integer(value, 0, 255)),
+    compared("x-max-priority", CLASSIC, |value, _| max_priority(value)),
     compared("x-overflow", BOTH, |value, _| overflow(value)),
     compared("x-single-active-consumer", BOTH, |value, _| boolean(value)),
     compared("x-delivery-limit", BOTH, |value, _| integer(value, i64::MIN, i64::MAX)),
@@ -165,6 +165,13 @@ fn integer(value: &Value, least: i64, most: i64) -> Result<(), Fault> {
     }
 }
 
+fn max_priority(value: &Value) -> Result<(), Fault> {
+    match arguments::as_integer(value) {
+        Some(number) if number > 255 => Err(Fault::Value(format!("{{max_value_exceeded,{number}}}"))),
+        _ => integer(value, 0, 255),
+    }
+}
+
 fn text(value: &Value) -> Result<&str, Fault> {
     arguments::as_text(value).ok_or_else(|| unacceptable(value))
 }
@@ -225,7 +232,7 @@ mod tests {
         assert_eq!(reason("x-message-ttl", Value::LongInt(-1)).as_deref(), Some("{value_negative,-1}"));
         let long = Value::LongString("soon".into());
         assert_eq!(reason("x-expires", long).as_deref(), Some("\"expected integer, got longstr\""));
-        assert_eq!(reason("x-max-priority", Value::LongInt(256)).as_deref(), Some("{value_too_large,256}"));
+        assert_eq!(reason("x-max-priority", Value::LongInt(256)).as_deref(), Some("{max_value_exceeded,256}"));
         let key = Value::LongString("key".into());
         let expected = Some("routing_key_but_no_dlx_defined");
         assert_eq!(reason("x-dead-letter-routing-key", key).as_deref(), expected);

@@ -2,7 +2,7 @@
 
 use crate::support::raw::PATIENCE;
 use crate::support::scenario::run;
-use crate::support::{Client, Properties, Scenario, Value, scenarios};
+use crate::support::{Client, Properties, Scenario, Value, scenarios, text};
 
 fn publish(c: &mut Client, properties: &str, body: &str) {
     c.publish_with(1, "key=~q", &Properties::new(properties), body);
@@ -67,6 +67,51 @@ fn a_queue_with_a_single_active_consumer_is_nobodys_alone(t: &Scenario) {
     assert!(close.text.starts_with("1 channel.close 403 ACCESS_REFUSED - "), "{}", close.text);
 }
 
+/// Declares with one argument, which is refused: the whole text is compared with RabbitMQ's.
+fn refuse_each(t: &Scenario, bad: &[(&str, Value)]) {
+    let mut c = t.open();
+    for (argument, value) in bad {
+        c.send_with(1, "queue.declare queue=~q durable", &[(argument, value.clone())]);
+        let close = c.receive("channel.close");
+        assert!(
+            !t.trace.is_strict || close.get("code") == "406" && close.get("text").contains(argument),
+            "{argument}: {}",
+            close.text
+        );
+        c.send(1, "channel.close-ok");
+        c.open_channel(1);
+    }
+}
+
+fn numbers_out_of_range_are_refused(t: &Scenario) {
+    let bad = [
+        ("x-expires", Value::I(0)),
+        ("x-expires", Value::I(-1)),
+        ("x-message-ttl", Value::I(-1)),
+        ("x-message-ttl", Value::l(1 << 60)),
+        ("x-max-length", Value::I(-1)),
+        ("x-max-length-bytes", Value::I(-5)),
+        ("x-max-priority", Value::I(-1)),
+        ("x-max-priority", Value::I(256)),
+    ];
+    refuse_each(t, &bad);
+}
+
+fn values_of_another_type_are_refused(t: &Scenario) {
+    let bad = [
+        ("x-expires", text("soon")),
+        ("x-message-ttl", Value::Bool(true)),
+        ("x-max-length", text("10")),
+        ("x-max-length-bytes", Value::d(1.5)),
+        ("x-max-priority", text("high")),
+        ("x-overflow", text("bogus")),
+        ("x-overflow", Value::I(1)),
+        ("x-dead-letter-exchange", Value::I(1)),
+        ("x-dead-letter-routing-key", text("without an exchange")),
+    ];
+    refuse_each(t, &bad);
+}
+
 /// RabbitMQ looks at the head of the queue only.
 #[test]
 fn a_message_expires_behind_one_that_does_not() {
@@ -93,4 +138,6 @@ scenarios![
     the_shorter_time_to_live_counts,
     one_consumer_at_a_time_is_served_and_the_next_takes_over,
     a_queue_with_a_single_active_consumer_is_nobodys_alone,
+    numbers_out_of_range_are_refused,
+    values_of_another_type_are_refused,
 ];
