@@ -62,6 +62,8 @@ pub struct Config {
     pub log_exchange: bool,
     pub cluster_name: Option<String>,
     pub management_body_bytes_max: usize,
+    /// Operator policies are as they are: nobody changes them over the HTTP API.
+    pub operator_policies_are_fixed: bool,
 }
 
 impl Default for Config {

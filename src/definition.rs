@@ -5,8 +5,10 @@
 //! broker's business; how it is kept, the store's.
 
 use crate::arguments::Table;
-use crate::name::{BindingKey, ExchangeName, QueueId, QueueName, UserName, VhostName};
-use serde::{Deserialize, Serialize};
+use crate::name::{
+    BindingKey, Component, ExchangeName, ParameterName, PolicyName, QueueId, QueueName, UserName, VhostName,
+};
+use serde::{Deserialize, Serialize, de, ser};
 
 /// What a policy sets, by its keys: `message-ttl`, `dead-letter-exchange`, …
 pub type PolicyKeys = std::collections::BTreeMap<String, serde_json::Value>;
@@ -133,6 +135,90 @@ pub struct Binding {
     pub arguments: Table,
 }
 
+/// What a policy is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum ApplyTo {
+    #[default]
+    All,
+    Exchanges,
+    Queues,
+    ClassicQueues,
+    QuorumQueues,
+    Streams,
+}
+
+impl ApplyTo {
+    /// All of them.
+    pub const ALL: [ApplyTo; 6] = [
+        ApplyTo::All,
+        ApplyTo::Exchanges,
+        ApplyTo::Queues,
+        ApplyTo::ClassicQueues,
+        ApplyTo::QuorumQueues,
+        ApplyTo::Streams,
+    ];
+
+    /// RabbitMQ's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ApplyTo::All => "all",
+            ApplyTo::Exchanges => "exchanges",
+            ApplyTo::Queues => "queues",
+            ApplyTo::ClassicQueues => "classic_queues",
+            ApplyTo::QuorumQueues => "quorum_queues",
+            ApplyTo::Streams => "streams",
+        }
+    }
+}
+
+/// A policy, of users or of operators: what it sets, for which names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// A regular expression, searched for anywhere in a name.
+    pub pattern: String,
+    /// What it is about.
+    pub apply_to: ApplyTo,
+    /// Of several that match, the one with the highest counts.
+    pub priority: i64,
+    /// What it sets.
+    pub definition: PolicyKeys,
+}
+
+/// Any JSON, kept as text: so it takes nothing from the depth that is allowed around it, and nothing in it is mistaken
+/// for a field of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Json(pub serde_json::Value);
+
+impl Serialize for Json {
+    fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map(Json).map_err(de::Error::custom)
+    }
+}
+
+/// How much there may be in a vhost; none and negative = no limit, 0 = nothing at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VhostLimits {
+    pub max_connections: Option<i64>,
+    pub max_queues: Option<i64>,
+}
+
+/// How much a user may open; none and negative = no limit, 0 = nothing at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct UserLimits {
+    pub max_connections: Option<i64>,
+    pub max_channels: Option<i64>,
+}
+
 /// Which definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -143,6 +229,12 @@ pub enum Key {
     Exchange(VhostName, ExchangeName),
     Queue(VhostName, QueueName),
     Binding(VhostName, Binding),
+    VhostLimits(VhostName),
+    UserLimits(UserName),
+    Policy(VhostName, PolicyName),
+    OperatorPolicy(VhostName, PolicyName),
+    Parameter(VhostName, Component, ParameterName),
+    GlobalParameter(ParameterName),
 }
 
 /// A definition with its key.
@@ -156,6 +248,12 @@ pub enum Definition {
     Queue(VhostName, QueueName, Queue),
     /// With its place among all bindings of its source, where the source's type asks for that.
     Binding(VhostName, Binding, #[serde(default, skip_serializing_if = "Option::is_none")] Option<u64>),
+    VhostLimits(VhostName, VhostLimits),
+    UserLimits(UserName, UserLimits),
+    Policy(VhostName, PolicyName, Policy),
+    OperatorPolicy(VhostName, PolicyName, Policy),
+    Parameter(VhostName, Component, ParameterName, Json),
+    GlobalParameter(ParameterName, Json),
 }
 
 impl Definition {
@@ -168,6 +266,16 @@ impl Definition {
             Definition::Exchange(vhost, exchange, _) => Key::Exchange(vhost.clone(), exchange.clone()),
             Definition::Queue(vhost, queue, _) => Key::Queue(vhost.clone(), queue.clone()),
             Definition::Binding(vhost, binding, _) => Key::Binding(vhost.clone(), binding.clone()),
+            Definition::VhostLimits(vhost, _) => Key::VhostLimits(vhost.clone()),
+            Definition::UserLimits(user, _) => Key::UserLimits(user.clone()),
+            Definition::Policy(vhost, policy, _) => Key::Policy(vhost.clone(), policy.clone()),
+            Definition::OperatorPolicy(vhost, policy, _) => {
+                Key::OperatorPolicy(vhost.clone(), policy.clone())
+            }
+            Definition::Parameter(vhost, component, name, _) => {
+                Key::Parameter(vhost.clone(), component.clone(), name.clone())
+            }
+            Definition::GlobalParameter(name, _) => Key::GlobalParameter(name.clone()),
         }
     }
 }
@@ -178,4 +286,31 @@ impl Definition {
 pub enum Change {
     Put(Definition),
     Delete(Key),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_parameter_may_be_any_json_and_comes_back_as_it_was() {
+        let deep = (0..120).fold(json!(1), |value, _| json!([value]));
+        for value in [json!({"Float": null}), json!("text"), json!(null), json!(1.5), deep] {
+            let definition = Definition::GlobalParameter("p".into(), Json(value));
+            let change = Change::Put(definition);
+            let bytes = serde_json::to_vec(&[&change]).unwrap();
+            assert_eq!(serde_json::from_slice::<Vec<Change>>(&bytes).unwrap(), [change]);
+        }
+    }
+
+    #[test]
+    fn a_policy_is_kept_under_words_of_ours() {
+        let definition = PolicyKeys::from([("max-length".to_owned(), json!(5))]);
+        let policy =
+            Policy { pattern: "^q".into(), apply_to: ApplyTo::QuorumQueues, priority: -1, definition };
+        let kept: Value = json!({"pattern": "^q", "apply_to": "QuorumQueues", "priority": -1, "definition": {"max-length": 5}});
+        assert_eq!(serde_json::to_value(&policy).unwrap(), kept);
+        assert_eq!(serde_json::from_value::<Policy>(kept).unwrap(), policy);
+    }
 }

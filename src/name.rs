@@ -98,6 +98,18 @@ name!(
     UserName
 );
 name!(
+    /// A policy within its vhost; users' and operators' are apart.
+    PolicyName
+);
+name!(
+    /// What a runtime parameter is for: `shovel`, `federation-upstream`, …
+    Component
+);
+name!(
+    /// A runtime parameter within its vhost and component, or a global one.
+    ParameterName
+);
+name!(
     /// A consumer's tag, unique within its channel.
     ConsumerTag
 );

@@ -71,6 +71,7 @@ fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
         memory_limit: monitor::memory_limit(config).unwrap_or(0),
         disk_free_limit: config.disk_free_limit_bytes,
         body_bytes_max: config.management_body_bytes_max,
+        operator_policies_are_fixed: config.operator_policies_are_fixed,
     };
     tasks.spawn(async move {
         let stopped = async move {

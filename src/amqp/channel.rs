@@ -88,6 +88,8 @@ pub(super) enum Awaiting {
     },
     Checked(Box<Publish>),
     CommitOk,
+    /// The channel is open.
+    Open,
 }
 
 /// What a method leads to.

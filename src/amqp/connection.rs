@@ -8,6 +8,7 @@
 //! (`is_…`), and the end ([`Connection::release_all`]). The driver calls `next_request` until it returns `None`,
 //! answering each request before the next call; then hands over events; then flushes the confirms.
 
+mod channels;
 mod control;
 mod figures;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use super::exception::{Exception, ReplyCode};
 use super::frame::{self, Frame, Output, Payload};
 use super::handshake::{ClientProperties, Credentials, Limits, Tuned};
 use super::method::{self, channel, connection, id};
-use super::request::{Disposition, Release, Reply, Request, Settle};
+use super::request::{Disposition, Reply, Request, Settle};
 use super::unacked::Delivered;
 use crate::event::{Delivery, Event};
 use crate::name::ChannelId;
@@ -277,88 +278,6 @@ impl Connection {
         step
     }
 
-    fn handle_on_closed_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
-        let Payload::Method { class, method, payload } = *payload else {
-            // Content that was on its way when the channel closed.
-            return Err(self.not_open(id));
-        };
-        match (class, method) {
-            id::CHANNEL_OPEN => {
-                method::parse(payload, class, method)?;
-                self.open_channel(id)?;
-                Ok(None)
-            }
-            // The answer to a close that crossed with ours.
-            id::CHANNEL_CLOSE_OK => Ok(None),
-            _ => Err(self.not_open(id)),
-        }
-    }
-
-    fn not_open(&self, _id: ChannelId) -> Exception {
-        Exception::new(ReplyCode::ChannelError, "expected 'channel.open'").hard()
-    }
-
-    fn open_channel(&mut self, id: ChannelId) -> Result<(), Exception> {
-        let max = self.tuned.channel_max;
-        // RabbitMQ counts: a number above channel_max may be opened as long as there are not too many.
-        if self.channel_count >= max as usize {
-            let opened = self.channel_count;
-            let text = format!(
-                "number of channels opened ({opened}) has reached the negotiated channel_max ({max})"
-            );
-            return Err(Exception::new(ReplyCode::NotAllowed, text).of_no_method());
-        }
-        let index = id.0 as usize;
-        if self.channels.len() <= index {
-            self.channels.resize_with(index + 1, || None);
-        }
-        self.channels[index] = Some(Box::new(Channel::new(id, self.tuned.frame_max)));
-        self.channel_count += 1;
-        self.channels_opened += 1;
-        self.churn.push((id, true));
-        let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
-        self.output.class(id, &AMQPClass::Channel(ok));
-        Ok(())
-    }
-
-    /// The channel waits for the answer to our close: all else is discarded.
-    fn handle_on_closing_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
-        if let Payload::Method { class, method, payload: bytes } = *payload {
-            match (class, method) {
-                id::CHANNEL_CLOSE_OK => self.forget_channel(id),
-                id::CHANNEL_CLOSE => return self.close_channel(id, bytes),
-                _ => {}
-            }
-        }
-        Ok(None)
-    }
-
-    /// The client closes the channel.
-    fn close_channel(&mut self, id: ChannelId, payload: &[u8]) -> Step {
-        method::parse(payload, id::CHANNEL_CLOSE.0, id::CHANNEL_CLOSE.1)?;
-        self.release_channel(id);
-        self.forget_channel(id);
-        let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
-        self.output.class(id, &AMQPClass::Channel(ok));
-        Ok(None)
-    }
-
-    fn release_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
-        let release = channel.release();
-        if release != (Release { channel: id, ..Release::default() }) {
-            self.follow_ups.push_back(Request::Release(release));
-        }
-    }
-
-    fn forget_channel(&mut self, id: ChannelId) {
-        self.confirming.retain(|other| *other != id);
-        if self.channels.get_mut(id.0 as usize).and_then(Option::take).is_some() {
-            self.channel_count -= 1;
-            self.churn.push((id, false));
-        }
-    }
-
     /// Closes the channel or the connection, as the exception says.
     fn raise(&mut self, id: ChannelId, exception: &Exception) {
         if exception.closes_connection {
@@ -412,6 +331,9 @@ impl Connection {
         match (self.pending.take(), reply) {
             (Some(Pending::Channel { channel, method: (class, method), .. }), Reply::Failed(exception)) => {
                 self.raise(channel, &exception.at(class, method));
+            }
+            (Some(Pending::Channel { channel, awaiting: Awaiting::Open, .. }), _) => {
+                self.open_channel(channel)
             }
             (Some(Pending::Channel { channel, awaiting, .. }), reply) => {
                 if let Some(channel) = self.channels.get_mut(channel.0 as usize).and_then(Option::as_mut) {

@@ -15,6 +15,7 @@ use super::heartbeat::{Due, Heartbeat};
 use super::request::Release;
 use crate::auth::User;
 use crate::broker::connections::{Channel, Opened, Traffic};
+use crate::broker::limits::Seat;
 use crate::broker::{self, Broker, Session};
 use crate::event::{Delivery, Event};
 use crate::name::ConsumerId;
@@ -85,6 +86,8 @@ struct Driver<S> {
     events: VecDeque<Event>,
     user: Option<User>,
     session: Option<Session>,
+    /// Its place among the connections of its vhost and user.
+    seat: Option<Seat>,
     entry: Option<Arc<broker::connections::Connection>>,
     traffic: Arc<Traffic>,
     heartbeat: Option<Heartbeat>,
@@ -129,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             events: VecDeque::new(),
             user: None,
             session: None,
+            seat: None,
             entry: None,
             traffic,
             heartbeat: None,
@@ -422,6 +426,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         if self.churn != (opened, closed) {
+            if let Some(seat) = &mut self.seat {
+                seat.has_channels(self.machine.channel_count());
+            }
             let counters = &self.broker.counters;
             counters.channels_created.fetch_add(opened - self.churn.0, Ordering::Relaxed);
             counters.channels_closed.fetch_add(closed - self.churn.1, Ordering::Relaxed);
@@ -449,6 +456,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.broker.unsubscribe_replies(&address);
         }
         self.broker.disconnected(self.outbox.connection, &mut self.wakes);
+        self.seat = None;
         self.wakes.flush();
         debug!(peer = %self.ends.peer, "connection released");
     }

@@ -31,8 +31,15 @@ impl From<Error> for Exception {
             | Error::Exchange(_)
             | Error::NoUser(_)
             | Error::Pattern(_)
-            | Error::Invalid(_) => ReplyCode::PreconditionFailed,
-            Error::NoVhost(_) | Error::VhostRefused { .. } | Error::LoginRefused => ReplyCode::NotAllowed,
+            | Error::Invalid(_)
+            | Error::Policy(_)
+            | Error::TooManyQueues { .. } => ReplyCode::PreconditionFailed,
+            Error::NoVhost(_)
+            | Error::VhostRefused { .. }
+            | Error::VhostFull { .. }
+            | Error::UserFull { .. }
+            | Error::UserChannels { .. }
+            | Error::LoginRefused => ReplyCode::NotAllowed,
             Error::Journal(_) | Error::NoRandom => ReplyCode::InternalError,
         };
         Exception::new(code, error.to_string())

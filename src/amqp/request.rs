@@ -89,6 +89,8 @@ pub enum Request {
     Authenticate(Box<Credentials>),
     /// Enter the vhost. Answered by `Done` or `Failed`.
     Open(VhostName),
+    /// Another channel. Answered by `Done` or `Failed`.
+    OpenChannel,
     /// Check the new password. Answered by `Done` or `Failed`.
     UpdateSecret(Vec<u8>),
     /// Route and enqueue. Answered by `Published` or `Failed`.

@@ -1,4 +1,4 @@
-//! The users of the node and their permissions, in memory: a copy of the definitions that can be asked fast.
+//! The users of the node, their permissions and limits, in memory: a copy of the definitions that can be asked fast.
 //!
 //! The broker persists a change first and applies it here then; nobody else writes. Readers may remember what they were
 //! told until [`Users::generation`] moves.
@@ -24,6 +24,7 @@ pub struct Users {
 struct Tables {
     users: BTreeMap<UserName, Arc<definition::User>>,
     permissions: HashMap<VhostName, BTreeMap<UserName, Granted>>,
+    limits: HashMap<UserName, definition::UserLimits>,
 }
 
 /// Permissions as defined and as compiled.
@@ -55,7 +56,7 @@ impl Users {
         (users, errors)
     }
 
-    /// Follows a change of the definitions: of users, of permissions, or of a vhost or user that takes its permissions
+    /// Follows a change of the definitions: of users, of permissions and limits, or of a vhost or user that takes them
     /// along. Other changes do nothing.
     /// # Errors
     /// When a pattern does not compile; its row then stands, and grants nothing. Whoever makes the change compiles
@@ -78,6 +79,7 @@ impl Users {
             }
             Change::Delete(Key::User(name)) => {
                 tables.users.remove(name);
+                tables.limits.remove(name);
                 tables.permissions.values_mut().for_each(|rows| drop(rows.remove(name)));
             }
             Change::Delete(Key::Permissions(vhost, user)) => {
@@ -85,6 +87,12 @@ impl Users {
             }
             Change::Delete(Key::Vhost(vhost)) => {
                 tables.permissions.remove(vhost);
+            }
+            Change::Put(Definition::UserLimits(user, limits)) => {
+                tables.limits.insert(user.clone(), *limits);
+            }
+            Change::Delete(Key::UserLimits(user)) => {
+                tables.limits.remove(user);
             }
             _ => return Ok(()),
         }
@@ -108,6 +116,11 @@ impl Users {
     /// All users, by name.
     pub fn users(&self) -> Vec<(UserName, Arc<definition::User>)> {
         self.tables.read().users.iter().map(|(name, user)| (name.clone(), user.clone())).collect()
+    }
+
+    /// How much a user may open.
+    pub fn limits(&self, user: &UserName) -> definition::UserLimits {
+        self.tables.read().limits.get(user).copied().unwrap_or_default()
     }
 
     /// What the user may do in the vhost; none = may not even enter it.

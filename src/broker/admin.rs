@@ -1,14 +1,16 @@
 //! Vhosts, users and permissions; logging in and entering a vhost.
 
 use super::error::Error;
+use super::policy::Whose;
 use super::session::Session;
-use super::topology::Topology;
-use super::{Broker, Durable};
+use super::topology::{Topology, Vhost};
+use super::{Broker, Durable, policies};
 use crate::auth::permissions::Permissions;
 use crate::auth::{self, Authenticator, User, password};
 use crate::definition::{self, Change, Definition, Key};
 use crate::name::{ConnectionId, Position, UserName, VhostName};
 use crate::outbox::Wakes;
+use crate::queue::arguments::Kind;
 use std::sync::Arc;
 use tracing::info;
 
@@ -66,9 +68,12 @@ impl Broker {
     /// Adds a vhost or changes what it says of itself; `true` when it is new.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name no client could send.
+    /// [`Error::Invalid`] for a name no client could send, and a queue type there is none of.
     pub fn put_vhost(&self, name: &VhostName, vhost: definition::Vhost) -> Result<Durable<bool>, Error> {
         check_name("vhost", name.as_str())?;
+        if let Some(kind) = vhost.default_queue_type.as_deref().filter(|kind| Kind::of_name(kind).is_none()) {
+            return Err(Error::Invalid(format!("unsupported default queue type '{kind}'")));
+        }
         let _admin = self.admin.lock();
         let change = Change::Put(Definition::Vhost(name.clone(), vhost.clone()));
         let at = self.store.append_changes(&[change]);
@@ -93,7 +98,10 @@ impl Broker {
         let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
         let (at, queues) = {
             let mut topology = vhost.topology_mut();
-            let at = self.store.append_changes(&deletion_of(name, &topology, &self.users.grants()));
+            let mut changes = deletion_of(&vhost, &topology, &self.users.grants());
+            let parameters = self.parameters.write().remove_vhost(name);
+            changes.splice(..0, parameters.into_iter().map(Change::Delete));
+            let at = self.store.append_changes(&changes);
             let internal = topology.exchanges().flat_map(|exchange| exchange.internal_queues());
             let queues: Vec<_> = topology.queues().chain(internal).cloned().collect();
             topology.delete_all();
@@ -143,7 +151,7 @@ impl Broker {
         Ok(Durable::new(is_new, at))
     }
 
-    /// Deletes a user with its permissions; its connections are closed.
+    /// Deletes a user with its permissions and limits; its connections are closed.
     ///
     /// # Errors
     /// [`Error::NoUser`].
@@ -153,9 +161,11 @@ impl Broker {
         let grants = self.users.grants().into_iter().filter(|grant| grant.user == *name);
         let mut changes: Vec<Change> =
             grants.map(|grant| Change::Delete(Key::Permissions(grant.vhost, grant.user))).collect();
+        changes.push(Change::Delete(Key::UserLimits(name.clone())));
         changes.push(Change::Delete(Key::User(name.clone())));
         let at = self.store.append_changes(&changes);
         let _ = self.users.apply(&Change::Delete(Key::User(name.clone())));
+        self.open_by_user.remove(name);
         self.connections
             .close_where(|connection| connection.user == *name, &format!("user '{name}' is deleted"));
         Ok(Durable::new((), at))
@@ -196,7 +206,7 @@ impl Broker {
         Ok(Durable::new(true, at))
     }
 
-    fn change_users(&self, change: Change) -> Result<Position, Error> {
+    pub(super) fn change_users(&self, change: Change) -> Result<Position, Error> {
         let at = self.store.append_changes(std::slice::from_ref(&change));
         self.users.apply(&change)?;
         Ok(at)
@@ -204,7 +214,7 @@ impl Broker {
 }
 
 /// Names are short strings that are not empty.
-fn check_name(kind: &str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::Invalid(format!("{kind} name must not be empty")));
     }
@@ -215,7 +225,8 @@ fn check_name(kind: &str, name: &str) -> Result<(), Error> {
 }
 
 /// The changes that remove a vhost and everything in it.
-fn deletion_of(name: &VhostName, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
+fn deletion_of(vhost: &Vhost, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
+    let name = &vhost.name;
     let mut keys: Vec<Key> =
         topology.bindings().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
     let internal = topology.exchanges().flat_map(|exchange| exchange.internal_queues());
@@ -225,6 +236,10 @@ fn deletion_of(name: &VhostName, topology: &Topology, grants: &[auth::users::Gra
     keys.extend(durable_exchanges.map(|exchange| Key::Exchange(name.clone(), exchange.name.clone())));
     let granted = grants.iter().filter(|grant| grant.vhost == *name);
     keys.extend(granted.map(|grant| Key::Permissions(name.clone(), grant.user.clone())));
-    keys.push(Key::Vhost(name.clone()));
+    let policies = vhost.policies();
+    for whose in [Whose::Users, Whose::Operators] {
+        keys.extend(policies.all(whose).iter().map(|policy| policies::key(whose, name, &policy.name)));
+    }
+    keys.extend([Key::VhostLimits(name.clone()), Key::Vhost(name.clone())]);
     keys.into_iter().map(Change::Delete).collect()
 }

@@ -6,6 +6,7 @@
 
 use super::Broker;
 use super::events::{Actor, EVENT_EXCHANGE};
+use super::policy::Applied;
 use super::topology::{Exchange, Topology, Vhost};
 use crate::definition::{Binding, Change, Definition, Destination, Key, Role};
 use crate::name::{ExchangeName, Position, QueueName, VhostName};
@@ -45,6 +46,16 @@ pub(super) fn make(
     let at = if changes.is_empty() { Position::NONE } else { broker.store.append_changes(&changes) };
     orphans.iter().for_each(|orphan| broker.delete_internal(orphan));
     at
+}
+
+/// Puts policies in force for exchanges. They follow from what is kept elsewhere, so nothing is appended.
+pub(super) fn set_policies(vhost: &Vhost, topology: &mut Topology, applied: &[(ExchangeName, Applied)]) {
+    for (name, policy) in applied {
+        if let Some(exchange) = topology.exchanges.get_mut(name) {
+            exchange.set_policy(policy.clone());
+        }
+    }
+    vhost.changed();
 }
 
 /// What was made so far.

@@ -4,10 +4,11 @@
 use super::change::{self, Step};
 use super::error::{Error, Resource};
 use super::events::Actor;
+use super::policy::Target;
 use super::replies::random_text;
 use super::session::Session;
 use super::topology::{Exchange, Topology};
-use super::{Broker, Durable, quorum};
+use super::{Broker, Durable, limits, quorum};
 use crate::arguments::{self, Table, Value};
 use crate::auth::permissions::Access;
 use crate::definition::{self, Binding, Destination, Role};
@@ -109,7 +110,8 @@ impl Broker {
             error => error.into(),
         })?;
         let internal = self.internal_queues(&session.vhost.name, &name, &definition, kind);
-        let put = Step::PutExchange(Exchange::new(name, definition, kind));
+        let policy = session.vhost.policies().of(Target::Exchange(name.as_str()));
+        let put = Step::PutExchange(Exchange::new(name, definition, kind, policy));
         let steps = std::iter::once(put).chain(internal.into_iter().map(Step::PutQueue)).collect();
         let at = change::make(self, &session.vhost, &mut topology, &session.into(), steps);
         Ok(Durable::new(true, at))
@@ -197,6 +199,10 @@ impl Broker {
         if !is_server_named && name.as_str().starts_with("amq.") {
             return Err(Error::ReservedPrefix { kind: "queue", name: name.to_string() });
         }
+        let limit = limits::exceeded(session.vhost.limits().max_queues, topology.queue_count());
+        if let Some(limit) = limit {
+            return Err(Error::TooManyQueues { queue: name, vhost: session.vhost.name.clone(), limit });
+        }
         if let Some(dead_letters) = arguments::get(&definition.arguments, "x-dead-letter-exchange") {
             let target = ExchangeName::new(arguments::as_text(dead_letters).unwrap_or_default());
             session.check(Access::Read, resource)?;
@@ -204,7 +210,9 @@ impl Broker {
         }
         let owner = if definition.exclusive { session.connection } else { None };
         let (vhost, recovered) = (session.vhost.name.clone(), RecoveredQueue::default());
-        let (policy, services) = (definition::PolicyKeys::default(), Arc::clone(&self.services));
+        let policy =
+            session.vhost.policies().of(Target::Queue { name: name.as_str(), kind: &definition.kind });
+        let services = Arc::clone(&self.services);
         let queue = Queue::new(NewQueue { vhost, name, definition, owner, policy, services }, recovered);
         self.queues.insert(queue.definition.id, Arc::clone(&queue));
         let steps = vec![Step::PutQueue(Arc::clone(&queue))];
@@ -223,7 +231,10 @@ impl Broker {
         resource: &Resource,
         declare: DeclareQueue,
     ) -> Result<definition::Queue, Error> {
-        let DeclareQueue { durable, exclusive, auto_delete, arguments, .. } = declare;
+        let DeclareQueue { durable, exclusive, auto_delete, mut arguments, .. } = declare;
+        if durable && !exclusive && !auto_delete {
+            set_default_type(session, &mut arguments);
+        }
         let kind = match arguments::get(&arguments, "x-queue-type") {
             None => Kind::Classic,
             Some(value) => {
@@ -454,6 +465,15 @@ impl Broker {
         }
         session.check(Access::Write, destination)?;
         session.check(Access::Read, session.exchange(&binding.source))
+    }
+}
+
+/// Says which type a queue is to have that says none, in a vhost that has a default. RabbitMQ writes it into the
+/// arguments, too: the queue keeps its type when the default changes, and who declares it again is compared with it.
+fn set_default_type(session: &Session, arguments: &mut Table) {
+    let default = session.vhost.definition.read().default_queue_type.clone();
+    if let Some(default) = default.filter(|_| arguments::get(arguments, "x-queue-type").is_none()) {
+        arguments.insert("x-queue-type".into(), Value::LongString(default.as_str().into()));
     }
 }
 

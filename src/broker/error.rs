@@ -1,5 +1,6 @@
 //! Why an operation is refused. The texts are what clients read; each edge maps the variants once to its own codes.
 
+use super::policy::Invalid;
 use crate::auth::permissions::{self, Access};
 use crate::exchange;
 use crate::name::{ExchangeName, QueueName, UserName, VhostName};
@@ -86,6 +87,16 @@ pub enum Error {
     NoVhost(VhostName),
     #[error("access to vhost '{vhost}' refused for user '{user}'")]
     VhostRefused { vhost: VhostName, user: UserName },
+    #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]
+    VhostFull { vhost: VhostName, user: UserName, limit: u64 },
+    #[error("connection refused for user '{user}': user connection limit ({limit}) is reached")]
+    UserFull { user: UserName, limit: u64 },
+    #[error(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"
+    )]
+    UserChannels { user: UserName, limit: u64 },
+    #[error("cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached")]
+    TooManyQueues { queue: QueueName, vhost: VhostName, limit: u64 },
     #[error("login refused")]
     LoginRefused,
     #[error("no such user '{0}'")]
@@ -94,6 +105,8 @@ pub enum Error {
     Pattern(#[from] permissions::Error),
     #[error("{0}")]
     Invalid(String),
+    #[error(transparent)]
+    Policy(#[from] Invalid),
     /// Nothing can be made durable any more; the node is about to end.
     #[error(transparent)]
     Journal(#[from] JournalFailed),

@@ -1,7 +1,7 @@
 //! The broker: the operations every protocol and the HTTP API share. It knows no frame and no JSON.
 //!
 //! One file per kind of operation: [`publish`], [`consume`], [`declare`] (exchanges, queues, bindings), [`admin`]
-//! (vhosts, users, permissions), [`connections`], `replies` (direct reply-to). Topology is changed by `change` alone.
+//! (vhosts, users, permissions), [`limits`], `policies`, [`parameters`], [`connections`], `replies` (direct reply-to). Topology is changed by `change` alone.
 //! An operation that must survive a restart returns a [`Durable`]: answer its client once that position is synced.
 
 pub mod admin;
@@ -15,6 +15,10 @@ mod enqueue;
 pub mod error;
 pub mod events;
 mod history;
+pub mod limits;
+pub mod parameters;
+mod policies;
+pub mod policy;
 pub mod publish;
 mod quorum;
 mod replies;
@@ -117,6 +121,8 @@ pub struct Broker {
     admin: parking_lot::Mutex<()>,
     queues: DashMap<QueueId, Arc<Queue>>,
     consumers: DashMap<ConsumerId, consume::Registered>,
+    open_by_user: limits::Users,
+    parameters: parking_lot::RwLock<parameters::Parameters>,
     replies: DashMap<String, replies::ReplyConsumer>,
     next_queue_id: AtomicU64,
     next_consumer_id: AtomicU64,

@@ -4,9 +4,10 @@
 //! one until their time, the window of what was seen belongs to the other. They come and go with the exchange.
 
 use super::Broker;
+use super::policy::Applied;
 use super::topology::Topology;
 use crate::arguments::Value;
-use crate::definition::{self, PolicyKeys, Role};
+use crate::definition::{self, Role};
 use crate::delay;
 use crate::exchange::ExchangeType;
 use crate::message::{Message, flag};
@@ -105,7 +106,7 @@ impl Broker {
                 name: QueueName::new(&queue),
                 definition,
                 owner: None,
-                policy: PolicyKeys::default(),
+                policy: Applied::default(),
                 services: Arc::clone(&self.services),
             };
             let queue = Queue::new(new, RecoveredQueue::default());

@@ -1,15 +1,16 @@
 //! Starting: from what the store recovered to a broker, with the first user and vhost of an empty node.
 
 use super::events::{EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
+use super::policy::{Applied, Compiled, Policies, Target, Whose};
 use super::topology::{Exchange, PREDECLARED, Vhost};
-use super::{Broker, Counters, alarms, connections};
+use super::{Broker, Counters, alarms, connections, policies};
 use crate::arguments::Table;
 use crate::auth::users::Users;
 use crate::auth::{self, password};
-use crate::definition::{self, Change, Definition};
+use crate::definition::{self, Change, Definition, Role};
 use crate::durability::Durability;
 use crate::exchange;
-use crate::name::{ExchangeName, QueueName, UserName, VhostName};
+use crate::name::{ExchangeName, PolicyName, QueueName, UserName, VhostName};
 use crate::queue::{AllQueues, Memory, NewQueue, Pager, Queue, Services};
 use crate::store::{Queues, Recovered, RecoveredQueue, Store};
 use crate::time;
@@ -103,6 +104,8 @@ impl Broker {
             admin: parking_lot::Mutex::new(()),
             queues: DashMap::new(),
             consumers: DashMap::new(),
+            open_by_user: DashMap::new(),
+            parameters: Default::default(),
             replies: DashMap::new(),
             deadlines: Arc::clone(&services.deadlines),
             services: Arc::new(services),
@@ -123,17 +126,21 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Builds the topology of recovered definitions: vhosts, then what is in them, then bindings.
+    /// Builds the topology of recovered definitions: vhosts, their policies, what is in them, then bindings.
     fn load(&self, definitions: Vec<Definition>, mut queues: BTreeMap<crate::name::QueueId, RecoveredQueue>) {
-        let mut bindings = Vec::new();
-        let mut later = Vec::new();
+        let (mut policies, mut bindings, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for definition in definitions {
             match definition {
                 Definition::Vhost(name, vhost) => drop(self.add_vhost_in_memory(name, vhost)),
+                Definition::Policy(vhost, name, policy) => policies.push((Whose::Users, vhost, name, policy)),
+                Definition::OperatorPolicy(vhost, name, policy) => {
+                    policies.push((Whose::Operators, vhost, name, policy));
+                }
                 Definition::Binding(vhost, binding, place) => bindings.push((place, vhost, binding)),
                 other => later.push(other),
             }
         }
+        self.load_policies(policies);
         let is_exchange = |definition: &Definition| matches!(definition, Definition::Exchange(..));
         // Exchanges first: some have queues of their own.
         let (exchanges, later): (Vec<_>, Vec<_>) = later.into_iter().partition(is_exchange);
@@ -144,7 +151,10 @@ impl Broker {
                     let recovered = queues.remove(&queue.id).unwrap_or_default();
                     self.load_queue(&vhost, name, queue, recovered);
                 }
-                _ => {}
+                Definition::VhostLimits(vhost, limits) => {
+                    self.vhost(&vhost).into_iter().for_each(|vhost| vhost.set_limits(limits));
+                }
+                other => self.parameters.write().load(other),
             }
         }
         bindings.sort_by_key(|(place, ..)| *place);
@@ -159,11 +169,29 @@ impl Broker {
         }
     }
 
+    fn load_policies(&self, stored: Vec<(Whose, VhostName, PolicyName, definition::Policy)>) {
+        let mut by_vhost: BTreeMap<VhostName, Policies> = BTreeMap::new();
+        for (whose, vhost, name, policy) in stored {
+            let (policy, reason) = Compiled::stored(name, policy);
+            if let Some(reason) = reason {
+                warn!(policy = %policy.name, vhost = %vhost, reason, "a stored pattern is none and matches nothing");
+            }
+            by_vhost.entry(vhost).or_default().put(whose, policy);
+        }
+        for (name, policies) in by_vhost {
+            if let Some(vhost) = self.vhost(&name) {
+                vhost.set_policies(policies);
+                policies::sweep(&vhost);
+            }
+        }
+    }
+
     fn load_exchange(&self, vhost: &VhostName, name: ExchangeName, definition: definition::Exchange) {
         let Some(vhost) = self.vhost(vhost) else { return };
         match exchange::find(&definition.kind) {
             Some(kind) => {
-                let exchange = Exchange::new(name.clone(), definition, kind);
+                let policy = vhost.policies().of(Target::Exchange(name.as_str()));
+                let exchange = Exchange::new(name.clone(), definition, kind, policy);
                 vhost.topology_mut().exchanges.insert(name, exchange);
             }
             None => warn!(exchange = %name, kind = %definition.kind, "exchange of unknown type is left out"),
@@ -182,14 +210,13 @@ impl Broker {
         let vhost = home.name.clone();
         let id = definition.id;
         let services = Arc::clone(&self.services);
-        let new = NewQueue {
-            vhost,
-            name: name.clone(),
-            definition,
-            owner: None,
-            policy: definition::PolicyKeys::default(),
-            services,
+        let policy = match definition.role {
+            Role::Ordinary => {
+                home.policies().of(Target::Queue { name: name.as_str(), kind: &definition.kind })
+            }
+            Role::DelayOf(_) | Role::WindowOf(_) => Applied::default(),
         };
+        let new = NewQueue { vhost, name: name.clone(), definition, owner: None, policy, services };
         let queue = Queue::new(new, recovered);
         home.topology_mut().put_queue(Arc::clone(&queue));
         self.queues.insert(id, queue);
@@ -237,7 +264,7 @@ impl Broker {
                     arguments: Table::default(),
                 };
                 let exchange_name = ExchangeName::new(exchange_name);
-                let exchange = Exchange::new(exchange_name.clone(), definition, kind);
+                let exchange = Exchange::new(exchange_name.clone(), definition, kind, Applied::default());
                 topology.exchanges.insert(exchange_name, exchange);
             }
         }

@@ -1,6 +1,8 @@
 //! The exchanges, queues and bindings of a vhost, in memory. Read by everybody under the vhost's lock; written only by
 //! [`super::change`].
 
+use super::policy::{Applied, Policies};
+use crate::arguments;
 use crate::definition::{self, Binding, Destination, Role};
 use crate::exchange::route::{self, Exchanges};
 use crate::exchange::{self, ExchangeType, History, Router};
@@ -46,6 +48,8 @@ pub struct Exchange {
     pub name: ExchangeName,
     /// As declared.
     pub definition: definition::Exchange,
+    /// The policies in force.
+    pub(super) policy: Applied,
     /// Where it sends what it cannot route.
     pub alternate: Option<ExchangeName>,
     /// What went through it; shared with those who remember routes.
@@ -60,21 +64,27 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(name: ExchangeName, definition: definition::Exchange, kind: &dyn ExchangeType) -> Self {
-        let alternate = crate::arguments::get(&definition.arguments, "alternate-exchange");
-        let alternate = alternate.and_then(crate::arguments::as_text).map(ExchangeName::new);
+    pub(super) fn new(
+        name: ExchangeName,
+        definition: definition::Exchange,
+        kind: &dyn ExchangeType,
+        policy: Applied,
+    ) -> Self {
         let router = kind.new_router(&definition.arguments);
         let history = kind.new_history(&definition.arguments).map(parking_lot::Mutex::new);
-        Self {
+        let mut exchange = Self {
             name,
             definition,
-            alternate,
+            policy: Applied::default(),
+            alternate: None,
             router,
             history,
             delay: None,
             window: None,
             counters: Arc::default(),
-        }
+        };
+        exchange.set_policy(policy);
+        exchange
     }
 
     /// The queues that are its own.
@@ -90,6 +100,19 @@ impl Exchange {
     /// How many messages it delays now.
     pub fn delayed_count(&self) -> usize {
         self.delay.as_ref().map_or(0, |queue| queue.figures().ready)
+    }
+
+    /// The policies in force.
+    pub fn policy(&self) -> &Applied {
+        &self.policy
+    }
+
+    /// What applies from now on. The exchange's own argument counts before a policy; the default exchange has neither.
+    pub(super) fn set_policy(&mut self, policy: Applied) {
+        let argument = arguments::get(&self.definition.arguments, "alternate-exchange");
+        let alternate = argument.and_then(arguments::as_text).or_else(|| policy.text("alternate-exchange"));
+        self.alternate = alternate.filter(|_| !self.name.is_empty()).map(ExchangeName::new);
+        self.policy = policy;
     }
 }
 
@@ -273,6 +296,12 @@ pub struct Vhost {
     pub name: VhostName,
     /// As defined.
     pub definition: parking_lot::RwLock<definition::Vhost>,
+    policies: parking_lot::RwLock<Arc<Policies>>,
+    limits: parking_lot::RwLock<definition::VhostLimits>,
+    /// How many connections have a seat in it.
+    pub(super) connections: AtomicU64,
+    /// Whoever puts policies in force holds it, so that the last to do so has the last ones.
+    pub(super) sweep: parking_lot::Mutex<()>,
     topology: parking_lot::RwLock<Topology>,
     generation: AtomicU64,
     is_traced: AtomicBool,
@@ -280,9 +309,10 @@ pub struct Vhost {
 
 impl Vhost {
     pub(super) fn new(name: VhostName, definition: definition::Vhost) -> Self {
-        let (topology, generation) = Default::default();
+        let (policies, limits, connections, sweep, topology, generation) = Default::default();
         let is_traced = AtomicBool::new(definition.tracing);
-        Self { name, definition: parking_lot::RwLock::new(definition), topology, generation, is_traced }
+        let definition = parking_lot::RwLock::new(definition);
+        Self { name, definition, policies, limits, connections, sweep, topology, generation, is_traced }
     }
 
     /// Whether the firehose is on.
@@ -294,6 +324,24 @@ impl Vhost {
     pub(super) fn redefine(&self, definition: definition::Vhost) {
         self.is_traced.store(definition.tracing, Ordering::Relaxed);
         *self.definition.write() = definition;
+    }
+
+    /// How much there may be in it.
+    pub fn limits(&self) -> definition::VhostLimits {
+        *self.limits.read()
+    }
+
+    pub(super) fn set_limits(&self, limits: definition::VhostLimits) {
+        *self.limits.write() = limits;
+    }
+
+    /// The policies that are defined. Those of what is in the vhost follow a moment later.
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies.read())
+    }
+
+    pub(super) fn set_policies(&self, policies: Policies) {
+        *self.policies.write() = Arc::new(policies);
     }
 
     /// The topology, to read. Take no queue's lock for long and await nothing while the guard lives.

@@ -99,6 +99,14 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "management.restrictions.operator_policy_changes.disabled",
+        default: "false",
+        unit: "true or false",
+        doc: "Whether operator policies stay as they are: nobody may change them over the HTTP API.",
+        set: |config, _, text| value::boolean(text).map(|fixed| config.operator_policies_are_fixed = fixed),
+        ..PLAIN
+    },
+    Setting {
         key: "prometheus.tcp.port",
         default: "15692",
         unit: "port",
@@ -398,5 +406,6 @@ pub(super) fn blank() -> Config {
         log_exchange: false,
         cluster_name: None,
         management_body_bytes_max: 0,
+        operator_policies_are_fixed: false,
     }
 }

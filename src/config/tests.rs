@@ -69,6 +69,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         management.tcp.port = 8080
         management.tcp.ip = 127.0.0.1
         management.http.max_body_size = 1MiB
+        management.restrictions.operator_policy_changes.disabled = true
         prometheus.tcp.port = 9090
         prometheus.tcp.ip = ::1
         handshake_timeout = 5000
@@ -127,6 +128,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             log_exchange: false,
             cluster_name: Some("warren@home".into()),
             management_body_bytes_max: 1 << 20,
+            operator_policies_are_fixed: true,
         }
     );
 }

@@ -10,9 +10,12 @@ mod connections;
 mod consumers;
 mod exchanges;
 mod failure;
+mod limits;
 mod output;
+mod parameters;
 mod perf;
 mod permissions;
+mod policies;
 mod queues;
 mod status;
 mod store;
@@ -23,6 +26,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches};
 use client::{Client, Login};
 use failure::Failure;
 use output::{Format, Output};
+use serde_json::Value;
 use std::{ffi::OsString, io::Write, time::Duration};
 
 /// Every command, in the order of the help.
@@ -40,6 +44,24 @@ const COMMANDS: &[Command] = &[
     permissions::SET_PERMISSIONS,
     permissions::CLEAR_PERMISSIONS,
     permissions::LIST_PERMISSIONS,
+    policies::SET_POLICY,
+    policies::CLEAR_POLICY,
+    policies::LIST_POLICIES,
+    policies::SET_OPERATOR_POLICY,
+    policies::CLEAR_OPERATOR_POLICY,
+    policies::LIST_OPERATOR_POLICIES,
+    parameters::SET_PARAMETER,
+    parameters::CLEAR_PARAMETER,
+    parameters::LIST_PARAMETERS,
+    parameters::SET_GLOBAL_PARAMETER,
+    parameters::CLEAR_GLOBAL_PARAMETER,
+    parameters::LIST_GLOBAL_PARAMETERS,
+    limits::SET_VHOST_LIMITS,
+    limits::CLEAR_VHOST_LIMITS,
+    limits::LIST_VHOST_LIMITS,
+    limits::SET_USER_LIMITS,
+    limits::CLEAR_USER_LIMITS,
+    limits::LIST_USER_LIMITS,
     queues::LIST_QUEUES,
     exchanges::LIST_EXCHANGES,
     bindings::LIST_BINDINGS,
@@ -66,6 +88,19 @@ struct Context<'a> {
     login: Login,
     vhost: String,
     output: Output<'a>,
+}
+
+impl Context<'_> {
+    /// Deletes something in the vhost of `-p`; `missing` says what it is that is not there, if it is not the vhost.
+    fn delete_in_vhost(&self, path: &[&str], missing: String) -> Result<(), Failure> {
+        match self.client.delete(path) {
+            Err(Failure::NotFound(_)) => match self.client.get(&["vhosts", &self.vhost]) {
+                Err(Failure::NotFound(_)) => Err(failure::no_vhost(&self.vhost)),
+                _ => Err(Failure::Data(missing)),
+            },
+            outcome => outcome,
+        }
+    }
 }
 
 /// The options that every command takes, before or behind its name.
@@ -163,6 +198,12 @@ fn execute(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
 /// The text of a required argument; what clap has checked is there.
 fn text<'a>(arguments: &'a ArgMatches, name: &str) -> &'a str {
     arguments.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// The JSON of a required argument.
+fn json(arguments: &ArgMatches, name: &str) -> Result<Value, Failure> {
+    let text = text(arguments, name);
+    serde_json::from_str(text).map_err(|error| Failure::Data(format!("{name} '{text}' is no JSON: {error}")))
 }
 
 /// The texts of an argument that may be given several times, also separated by commas.

@@ -1,5 +1,7 @@
 //! Whole command lines against a server that answers as it is told and keeps what it was asked.
 
+mod governing;
+
 use super::*;
 use serde_json::{Value, json};
 use std::{

@@ -12,6 +12,8 @@ pub(super) enum Level {
     Anyone,
     /// Users of the HTTP API.
     Management,
+    /// Those who may change the policies and parameters of their vhosts.
+    Policymaker,
     /// Those who may see everything.
     Monitoring,
     /// Those who may do everything.
@@ -25,6 +27,7 @@ impl Level {
         let is_enough = match self {
             Level::Anyone => true,
             Level::Management => tags.is_management(),
+            Level::Policymaker => tags.is_policymaker(),
             Level::Monitoring => tags.is_monitoring(),
             Level::Administrator => tags.is_administrator(),
         };
@@ -74,15 +77,16 @@ mod tests {
     #[test]
     fn tags_reach_as_far_as_rabbitmqs() {
         let may = |tag: &str, level: Level| level.check(&UserTags::from(&[tag.to_owned()][..])).is_ok();
-        for (tag, management, monitoring, administrator) in [
-            ("", false, false, false),
-            ("free", false, false, false),
-            ("management", true, false, false),
-            ("policymaker", true, false, false),
-            ("monitoring", true, true, false),
-            ("administrator", true, true, true),
+        for (tag, management, policymaker, monitoring, administrator) in [
+            ("", false, false, false, false),
+            ("free", false, false, false, false),
+            ("management", true, false, false, false),
+            ("policymaker", true, true, false, false),
+            ("monitoring", true, false, true, false),
+            ("administrator", true, true, true, true),
         ] {
             assert_eq!(may(tag, Level::Management), management, "{tag}");
+            assert_eq!(may(tag, Level::Policymaker), policymaker, "{tag}");
             assert_eq!(may(tag, Level::Monitoring), monitoring, "{tag}");
             assert_eq!(may(tag, Level::Administrator), administrator, "{tag}");
             assert!(may(tag, Level::Anyone));

@@ -84,6 +84,23 @@ impl Call {
         Ok(user.tags.is_monitoring() || self.node.broker.users.permissions(&vhost.name, &user.name).is_some())
     }
 
+    /// The vhost of the path, whose policies and parameters the user may change, as far as tags allow it.
+    /// # Errors
+    /// 404 when it is not there, 401 when the user is no administrator and has no permissions in it.
+    pub(super) fn governed_vhost(&self) -> Result<Arc<Vhost>, Error> {
+        let user = self.user()?;
+        let vhost = self.node.broker.vhost(&self.parameter("vhost").into()).ok_or(Error::NotFound)?;
+        let may_enter = self.node.broker.users.permissions(&vhost.name, &user.name).is_some();
+        if user.tags.is_administrator() || may_enter { Ok(vhost) } else { Err(Error::AccessRefused) }
+    }
+
+    /// Whether operator policies may be changed.
+    /// # Errors
+    /// 405 when they may not.
+    pub(super) fn check_operator_policies_change(&self) -> Result<(), Error> {
+        if self.node.operator_policies_are_fixed { Err(Error::Fixed) } else { Ok(()) }
+    }
+
     /// What AMQP operations in the vhost of the path are done with.
     /// # Errors
     /// 404 when the vhost is not there, 401 when the user has no permissions in it.

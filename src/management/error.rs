@@ -26,6 +26,9 @@ pub(super) enum Error {
     /// The request makes no sense, or AMQP refuses it.
     #[error("{0}")]
     BadRequest(String),
+    /// The node is configured not to do this.
+    #[error("method_not_allowed")]
+    Fixed,
     /// A page number or size that no list has.
     #[error("Invalid pagination parameters: page number {page}, page size {size}")]
     InvalidPage {
@@ -59,6 +62,7 @@ impl Error {
             Error::NotFound => (StatusCode::NOT_FOUND, "Object Not Found"),
             Error::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
             Error::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Error::Fixed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Error::InvalidPage { .. } => (StatusCode::BAD_REQUEST, "invalid_pagination_parameters"),
             Error::PageOutOfRange { .. } => (StatusCode::BAD_REQUEST, "page_out_of_range"),
             Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),

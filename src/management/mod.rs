@@ -31,8 +31,8 @@ use error::Error;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
-    bindings, channels, connections, consumers, exchanges, health, home, nodes, overview, permissions,
-    queues, users, vhosts,
+    bindings, channels, connections, consumers, exchanges, health, home, limits, nodes, overview, parameters,
+    permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
@@ -55,7 +55,7 @@ const fn route(
     Route { method, path, level, answer }
 }
 
-use Level::{Administrator, Anyone, Management, Monitoring};
+use Level::{Administrator, Anyone, Management, Monitoring, Policymaker};
 
 /// Every route.
 const ROUTES: &[Route] = &[
@@ -84,6 +84,39 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/permissions/{vhost}/{user}", Administrator, permissions::show),
     route(Method::PUT, "/api/permissions/{vhost}/{user}", Administrator, permissions::put),
     route(Method::DELETE, "/api/permissions/{vhost}/{user}", Administrator, permissions::delete),
+    route(Method::GET, "/api/policies", Management, policies::list),
+    route(Method::GET, "/api/policies/{vhost}", Management, policies::list),
+    route(Method::GET, "/api/policies/{vhost}/{name}", Policymaker, policies::show),
+    route(Method::PUT, "/api/policies/{vhost}/{name}", Policymaker, policies::put),
+    route(Method::DELETE, "/api/policies/{vhost}/{name}", Policymaker, policies::delete),
+    route(Method::GET, "/api/operator-policies", Management, policies::list_of_operators),
+    route(Method::GET, "/api/operator-policies/{vhost}", Management, policies::list_of_operators),
+    route(Method::GET, "/api/operator-policies/{vhost}/{name}", Administrator, policies::show_of_operators),
+    route(Method::PUT, "/api/operator-policies/{vhost}/{name}", Administrator, policies::put_of_operators),
+    route(
+        Method::DELETE,
+        "/api/operator-policies/{vhost}/{name}",
+        Administrator,
+        policies::delete_of_operators,
+    ),
+    route(Method::GET, "/api/parameters", Policymaker, parameters::list),
+    route(Method::GET, "/api/parameters/{component}", Policymaker, parameters::list),
+    route(Method::GET, "/api/parameters/{component}/{vhost}", Policymaker, parameters::list),
+    route(Method::GET, "/api/parameters/{component}/{vhost}/{name}", Policymaker, parameters::show),
+    route(Method::PUT, "/api/parameters/{component}/{vhost}/{name}", Policymaker, parameters::put),
+    route(Method::DELETE, "/api/parameters/{component}/{vhost}/{name}", Policymaker, parameters::delete),
+    route(Method::GET, "/api/global-parameters", Policymaker, parameters::list_global),
+    route(Method::GET, "/api/global-parameters/{name}", Policymaker, parameters::show_global),
+    route(Method::PUT, "/api/global-parameters/{name}", Policymaker, parameters::put_global),
+    route(Method::DELETE, "/api/global-parameters/{name}", Policymaker, parameters::delete_global),
+    route(Method::GET, "/api/vhost-limits", Management, limits::list_of_vhosts),
+    route(Method::GET, "/api/vhost-limits/{vhost}", Management, limits::list_of_vhosts),
+    route(Method::PUT, "/api/vhost-limits/{vhost}/{name}", Administrator, limits::put_of_vhost),
+    route(Method::DELETE, "/api/vhost-limits/{vhost}/{name}", Administrator, limits::delete_of_vhost),
+    route(Method::GET, "/api/user-limits", Administrator, limits::list_of_users),
+    route(Method::GET, "/api/user-limits/{user}", Administrator, limits::list_of_users),
+    route(Method::PUT, "/api/user-limits/{user}/{name}", Administrator, limits::put_of_user),
+    route(Method::DELETE, "/api/user-limits/{user}/{name}", Administrator, limits::delete_of_user),
     route(Method::GET, "/api/queues", Management, queues::list),
     route(Method::GET, "/api/queues/{vhost}", Management, queues::list),
     route(Method::GET, "/api/queues/{vhost}/{queue}", Management, queues::show),

@@ -28,6 +28,8 @@ pub struct Node {
     pub disk_free_limit: u64,
     /// The largest body of a request.
     pub body_bytes_max: usize,
+    /// Nobody changes operator policies here.
+    pub operator_policies_are_fixed: bool,
 }
 
 /// What the node uses of the machine.

@@ -1,5 +1,7 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
+mod governing;
+
 use super::*;
 use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
@@ -31,6 +33,10 @@ fn all() -> Permissions {
 
 impl Api {
     fn start() -> Api {
+        Api::start_with(false)
+    }
+
+    fn start_with(operator_policies_are_fixed: bool) -> Api {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (store, recovered) = store::memory::open();
@@ -57,6 +63,7 @@ impl Api {
             memory_limit: 1,
             disk_free_limit: 1,
             body_bytes_max: 1000,
+            operator_policies_are_fixed,
         };
         runtime.spawn(serve(listener, Arc::new(node), std::future::pending()));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();

@@ -232,7 +232,10 @@ mod tests {
         assert_eq!(reason("x-message-ttl", Value::LongInt(-1)).as_deref(), Some("{value_negative,-1}"));
         let long = Value::LongString("soon".into());
         assert_eq!(reason("x-expires", long).as_deref(), Some("\"expected integer, got longstr\""));
-        assert_eq!(reason("x-max-priority", Value::LongInt(256)).as_deref(), Some("{max_value_exceeded,256}"));
+        assert_eq!(
+            reason("x-max-priority", Value::LongInt(256)).as_deref(),
+            Some("{max_value_exceeded,256}")
+        );
         let key = Value::LongString("key".into());
         let expected = Some("routing_key_but_no_dlx_defined");
         assert_eq!(reason("x-dead-letter-routing-key", key).as_deref(), expected);

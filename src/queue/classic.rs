@@ -8,6 +8,7 @@ mod effects;
 mod figures;
 mod kept;
 mod lease;
+mod policy;
 mod publishing;
 mod work;
 
@@ -18,8 +19,9 @@ use super::arguments::Kind;
 use super::settings::Settings;
 use super::state::{Command, Consumer, ConsumerKey, Effect, Entry, NEVER, Refusal, State};
 use crate::arguments::Table;
+use crate::broker::policy::Applied;
 use crate::dedup::{Seen, Window};
-use crate::definition::{self, PolicyKeys, Role};
+use crate::definition::{self, Role};
 use crate::durability::{Durability, SafeAt};
 use crate::event::Event;
 use crate::message::Message;
@@ -99,6 +101,8 @@ pub struct Reserved {
 #[derive(Debug)]
 struct Inner {
     state: State,
+    /// The policies in force.
+    policy: Applied,
     settings: Settings,
     /// Whether it may not take a message: it may be full, or have seen it.
     is_choosy: bool,
@@ -125,6 +129,7 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             state: State::default(),
+            policy: Applied::default(),
             settings: Settings::default(),
             is_choosy: false,
             window: Window::default(),
@@ -194,8 +199,8 @@ pub struct NewQueue {
     pub name: QueueName,
     pub definition: definition::Queue,
     pub owner: Option<crate::name::ConnectionId>,
-    /// What the policies say that apply to it.
-    pub policy: PolicyKeys,
+    /// The policies that apply to it.
+    pub policy: Applied,
     pub services: Arc<Services>,
 }
 
@@ -232,7 +237,7 @@ impl Queue {
         let NewQueue { vhost, name, definition, owner, policy, services } = new;
         let kind = Kind::of_name(&definition.kind).unwrap_or_default();
         let default_priority = definition.default_priority();
-        let mut settings = Settings::of(kind, &definition.arguments, &policy);
+        let mut settings = Settings::of(kind, &definition.arguments, &policy.effective());
         // What an exchange delays leaves when its time has come, and goes on.
         settings.rules.has_dead_letters |= matches!(definition.role, Role::DelayOf(_));
         let durability = settings.durability.unwrap_or(services.durability);
@@ -254,6 +259,7 @@ impl Queue {
         let is_choosy = settings.is_choosy();
         let inner = Mutex::new(Inner {
             state,
+            policy,
             settings,
             is_choosy,
             window,
@@ -289,34 +295,6 @@ impl Queue {
     /// A handle that does not keep the queue alive.
     pub(super) fn weak(&self) -> Weak<Queue> {
         self.weak.clone()
-    }
-
-    /// What applies from now on; its messages leave in slices where there are too many.
-    pub fn set_policy(&self, policy: &PolicyKeys, wakes: &mut Wakes) {
-        let settings = {
-            let mut inner = self.inner.lock();
-            let settings = Settings::of(inner.settings.kind, &self.definition.arguments, policy);
-            if inner.is_deleted || settings == inner.settings {
-                return;
-            }
-            inner.state.set_rules(settings.rules);
-            inner.is_choosy = settings.is_choosy();
-            inner.settings = settings.clone();
-            self.renew_lease(&mut inner);
-            // What waited for a limit that is gone, or failed more often than a new one allows.
-            self.run(&mut inner, Command::Expire, wakes);
-            settings
-        };
-        let durability = settings.durability.unwrap_or(self.services.durability);
-        self.durability.store(durability.number(), Relaxed);
-        loop {
-            let mut inner = self.inner.lock();
-            let before = inner.state.ready_count();
-            self.run(&mut inner, Command::Trim, wakes);
-            if inner.state.ready_count() == before {
-                return;
-            }
-        }
     }
 
     /// When a publisher is told that its message is safe.
@@ -628,7 +606,7 @@ mod tests {
                 name,
                 definition,
                 owner: None,
-                policy: PolicyKeys::default(),
+                policy: Applied::default(),
                 services: Arc::new(services),
             },
             RecoveredQueue::default(),
@@ -675,7 +653,7 @@ mod tests {
         };
         let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
         let services = Arc::new(services);
-        let new = NewQueue { vhost, name, definition, owner: None, policy: PolicyKeys::default(), services };
+        let new = NewQueue { vhost, name, definition, owner: None, policy: Applied::default(), services };
         (store, Queue::new(new, RecoveredQueue::default()))
     }
 

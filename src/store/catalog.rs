@@ -120,6 +120,12 @@ pub(super) fn definition_key(key: &Key) -> Vec<u8> {
         Key::Exchange(..) => b'3',
         Key::Queue(..) => b'4',
         Key::Binding(..) => b'5',
+        Key::VhostLimits(..) => b'6',
+        Key::UserLimits(..) => b'7',
+        Key::Policy(..) => b'8',
+        Key::OperatorPolicy(..) => b'9',
+        Key::Parameter(..) => b'a',
+        Key::GlobalParameter(..) => b'b',
     };
     let mut bytes = vec![DEFINITIONS[0], place];
     bytes.extend_from_slice(&record::encode_json(key));

@@ -44,9 +44,10 @@ pub type Target = (QueueId, Sequence);
 pub const HEADER_BYTES: usize = 12;
 /// Where in the header the checksum stands.
 const CHECKSUM_AT: usize = 8;
-/// The version of changes; all records of this version are still read.
+/// The version of large and synced; all records of this version are still read.
 const VERSION: u8 = 1;
-/// The version of the other kinds. In version 1 the records inside of a transaction were sealed like any others.
+/// The version of the other kinds. In version 1 the records inside of a transaction were sealed like any others, and
+/// changes knew no policies, parameters and limits.
 const VERSION_2: u8 = 2;
 /// Of progress that says where consumers failed.
 const VERSION_3: u8 = 3;
@@ -126,8 +127,7 @@ pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 /// Starts a record and returns where it starts; its payload is appended next.
 fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();
-    let version =
-        if matches!(kind, Kind::Changes | Kind::Large | Kind::Synced) { VERSION } else { VERSION_2 };
+    let version = if matches!(kind, Kind::Large | Kind::Synced) { VERSION } else { VERSION_2 };
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0, kind as u8, version, 0, 0, 0, 0]);
     start
 }
@@ -472,7 +472,7 @@ pub fn read(bytes: &[u8], position: u64) -> Result<(SmallVec<[Entry<'_>; 1]>, us
                 at += HEADER_BYTES + inner.len();
             }
         }
-        (4, VERSION) => {
+        (4, VERSION | VERSION_2) => {
             entries.push(Entry::Changes(serde_json::from_slice(payload).map_err(|_| Bad::Payload)?));
         }
         (5, VERSION) => {

@@ -48,6 +48,7 @@ fn modules() -> Vec<(&'static str, &'static [(&'static str, Body)])> {
         ("headers_exchange", crate::headers_exchange::ALL),
         ("limits", crate::limits::ALL),
         ("permissions", crate::permissions::ALL),
+        ("policies", crate::policies::ALL),
         ("publishing", crate::publishing::ALL),
         ("queue_arguments", crate::queue_arguments::ALL),
         ("queue_expiry", crate::queue_expiry::ALL),
@@ -56,9 +57,11 @@ fn modules() -> Vec<(&'static str, &'static [(&'static str, Body)])> {
         ("quorum_queues", crate::quorum_queues::ALL),
         ("random_exchanges", crate::random_exchanges::ALL),
         ("recent_history", crate::recent_history::ALL),
+        ("runtime_parameters", crate::runtime_parameters::ALL),
         ("settling", crate::settling::ALL),
         ("topic_routing", crate::topic_routing::ALL),
         ("transactions", crate::transactions::ALL),
+        ("vhost_and_user_limits", crate::vhost_and_user_limits::ALL),
         ("vhosts", crate::vhosts::ALL),
     ]
 }

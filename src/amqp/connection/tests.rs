@@ -60,7 +60,7 @@ impl Peer {
         for channel in channels {
             peer.send_class(*channel, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
         }
-        assert_eq!(peer.requests(), Vec::<String>::new());
+        assert_eq!(peer.requests(), vec!["OpenChannel"; channels.len()]);
         peer.said();
         peer
     }
@@ -241,8 +241,19 @@ fn a_soft_error_closes_the_channel_and_discards_what_follows_on_it() {
     // The number is free once the client has answered.
     peer.send_class(1, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
     peer.send_class(1, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-    assert_eq!(peer.requests(), Vec::<String>::new());
+    assert_eq!(peer.requests(), ["OpenChannel"]);
     assert_eq!(peer.said(), ["1 20.11"]);
+}
+
+#[test]
+fn a_channel_that_the_broker_does_not_allow_closes_the_connection() {
+    let mut peer = Peer::open(&[1]);
+    peer.send_class(2, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
+    peer.publish(2, "k", b"dropped");
+    assert!(matches!(peer.next(), Some(Request::OpenChannel)));
+    peer.machine.handle_reply(Reply::Failed(Exception::new(ReplyCode::NotAllowed, "enough").of_no_method()));
+    assert_eq!(peer.requests(), Vec::<String>::new());
+    assert_eq!((peer.machine.channel_count(), peer.said()), (1, vec!["0 close 530".to_owned()]));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::amqp::unacked::Delivered;
 use crate::broker::consume::{self, TransactionSettles};
 use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use crate::broker::events::Actor;
+use crate::broker::limits::Seat;
 use crate::broker::{Durable, Error, Outcome, Session};
 use crate::definition::{Binding, Destination};
 use crate::durability::{Level, Point};
@@ -55,6 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let reply = match request {
             Request::Authenticate(credentials) => self.authenticate(&credentials),
             Request::Open(vhost) => return self.open(&vhost),
+            Request::OpenChannel => self.open_channel(),
             Request::UpdateSecret(_) => self.update_secret(),
             Request::CheckPublish(publish) => self.check_publish(publish),
             Request::Topology(_, topology) => self.change_topology(*topology).await,
@@ -102,12 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Answers by itself: the connection must be known before the client hears that it is open.
     fn open(&mut self, vhost: &VhostName) -> Option<Reply> {
-        let entered = match &self.user {
-            Some(user) => self.broker.enter(user, vhost, Some(self.outbox.connection)),
-            None => Err(Error::LoginRefused),
-        };
-        match entered {
-            Ok(session) => {
+        match self.enter(vhost) {
+            Ok((seat, session)) => {
+                self.seat = Some(seat);
                 self.session = Some(session);
                 self.machine.handle_reply(Reply::Done);
                 self.register();
@@ -117,6 +116,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             Err(error) => Some(Reply::Failed(error.into())),
         }
+    }
+
+    fn enter(&self, vhost: &VhostName) -> Result<(Seat, Session), Error> {
+        let user = self.user.as_ref().ok_or(Error::LoginRefused)?;
+        // RabbitMQ says that a limit is reached before it asks whether the user may enter.
+        let seat = self.broker.seat(&user.name, vhost)?;
+        Ok((seat, self.broker.enter(user, vhost, Some(self.outbox.connection))?))
+    }
+
+    fn open_channel(&mut self) -> Result<Reply, Exception> {
+        let seat = self.seat.as_mut().ok_or(Error::LoginRefused)?;
+        let opened = self.broker.open_channel(seat, self.machine.channel_count());
+        opened.map(|()| Reply::Done).map_err(|error| Exception::from(error).of_no_method())
     }
 
     /// Users and passwords of our own don't expire, so the secret is not checked again (nor does RabbitMQ's internal

@@ -1,6 +1,6 @@
 //! Users.
 
-use crate::broker::{self, admin::NewPassword};
+use crate::broker::{self, admin::NewPassword, limits};
 use crate::definition::User;
 use crate::management::{Answer, Call, body::Body, error::Error, view};
 use crate::name::UserName;
@@ -20,13 +20,17 @@ pub(in crate::management) fn list_without_permissions(call: &Call) -> Result<Ans
 
 fn render_all(call: &Call, mut users: Vec<(UserName, Arc<User>)>) -> Result<Answer, Error> {
     users.sort_by(|(left, _), (right, _)| left.cmp(right));
-    call.list(users, |(name, _)| name.as_str(), |(name, user)| view::user::render(name.as_str(), user))
+    call.list(users, |(name, _)| name.as_str(), |(name, user)| render(call, name, user))
+}
+
+fn render(call: &Call, name: &UserName, user: &User) -> Value {
+    view::user::render(name.as_str(), user, limits::of_user(&call.node.broker.users.limits(name)))
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let name = call.parameter("user");
     let user = call.node.broker.users.user(name).ok_or(Error::NotFound)?;
-    call.object(view::user::render(name, &user))
+    call.object(render(call, &name.into(), &user))
 }
 
 /// Adds a user or replaces it: whoever sends neither password nor hash takes the password away.

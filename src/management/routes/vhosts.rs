@@ -25,10 +25,12 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     let definition = definition::Vhost {
         description: body.text("description")?.map_or(current.description, str::to_owned),
         tags: body.tags("tags")?.unwrap_or(current.tags),
-        default_queue_type: body
-            .text("default_queue_type")?
-            .map(str::to_owned)
-            .or(current.default_queue_type),
+        default_queue_type: match body.text("default_queue_type")? {
+            // As RabbitMQ shows that there is none.
+            Some("undefined") => None,
+            Some(kind) => Some(kind.to_owned()),
+            None => current.default_queue_type,
+        },
         tracing: if body.get("tracing").is_some() { body.flag("tracing")? } else { current.tracing },
     };
     let is_new = call.settled(broker.put_vhost(&name, definition)?)?;

@@ -1,6 +1,6 @@
 //! Exchanges.
 
-use super::{arguments, stats};
+use super::{arguments, policy, stats};
 use crate::broker::topology::Exchange;
 use crate::name::VhostName;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange) -> V
         "auto_delete": definition.auto_delete,
         "internal": definition.internal,
         "arguments": arguments::from_table(&definition.arguments),
-        "policy": null,
+        "policy": policy::name(&exchange.policy().policy),
         "user_who_performed_action": "",
     });
     if exchange.delays() {

@@ -9,6 +9,8 @@ pub(super) mod exchange;
 pub(super) mod message;
 pub(super) mod node;
 pub(super) mod overview;
+pub(super) mod parameter;
+pub(super) mod policy;
 pub(super) mod queue;
 pub(super) mod stats;
 pub(super) mod user;

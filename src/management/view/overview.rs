@@ -48,7 +48,7 @@ pub(in crate::management) fn render(
         "release_series_support_status": "supported",
         "disable_stats": false,
         "default_queue_type": "classic",
-        "is_op_policy_updating_enabled": false,
+        "is_op_policy_updating_enabled": !node.operator_policies_are_fixed,
         "enable_queue_totals": false,
         "message_stats": message_stats.unwrap_or_else(|| json!({})),
         "churn_rates": stats::counters(churn),

@@ -1,6 +1,6 @@
 //! Queues and consumers.
 
-use super::{arguments, connection, stats, vhost::Depth};
+use super::{arguments, connection, policy, stats, vhost::Depth};
 use crate::broker::connections::Connection;
 use crate::queue::{Queue, Subscription, classic::Counters, classic::Figures};
 use serde_json::{Value, json};
@@ -24,9 +24,6 @@ pub(in crate::management) fn render(
         "node": node,
         "state": "running",
         "internal": false,
-        "policy": null,
-        "operator_policy": null,
-        "effective_policy_definition": {},
         "consumers": figures.consumers,
         "consumer_capacity": 0.0,
         "consumer_utilisation": 0.0,
@@ -42,6 +39,7 @@ pub(in crate::management) fn render(
         "message_bytes_unacknowledged": figures.unacked_bytes,
         "message_bytes_ram": figures.ready_bytes + figures.unacked_bytes,
     });
+    policy::extend(&mut object, &queue.policy());
     stats::extend(&mut object, depth(figures).fields());
     if let Some(owner) = owner {
         object["owner_pid_details"] = connection::owner_details(owner);

@@ -1,16 +1,16 @@
 //! Users and their permissions. PURE.
 
 use crate::definition::{Permissions, User};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A user.
-pub(in crate::management) fn render(name: &str, user: &User) -> Value {
+pub(in crate::management) fn render(name: &str, user: &User, limits: Map<String, Value>) -> Value {
     json!({
         "name": name,
         "password_hash": user.password_hash,
         "hashing_algorithm": user.hashing_algorithm,
         "tags": user.tags,
-        "limits": {},
+        "limits": limits,
     })
 }
 

@@ -98,6 +98,8 @@ pub struct State {
     held: Held,
     /// Until when unacked messages are to be settled, and how long their consumers had, in milliseconds.
     due: HashMap<Sequence, (Millis, u64)>,
+    /// Whether the timeout changed since `due` was made.
+    is_retimed: bool,
     /// When to look for consumers that take too long; none while none can.
     timeouts_at: Option<Millis>,
     /// What is being read.
@@ -127,8 +129,13 @@ impl State {
         self.pressure = pressure;
     }
 
-    /// What holds from now on. [`Command::Trim`] is to follow until the queue is within its limits.
+    /// What holds from now on. [`Command::Expire`] is to follow, and [`Command::Trim`] until the queue is within its
+    /// limits.
     pub fn set_rules(&mut self, rules: Rules) {
+        if rules.consumer_timeout_ms != self.rules.consumer_timeout_ms {
+            // Who has had a message for how long is looked at again.
+            (self.is_retimed, self.timeouts_at) = (true, Some(Millis::default()));
+        }
         self.rules = rules;
     }
 

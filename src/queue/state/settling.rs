@@ -28,13 +28,12 @@ impl State {
             entry.message = None;
         }
         self.unacked_memory_bytes += entry.memory_bytes();
-        if self.minds_timeouts() {
-            let own = holder.as_ref().and_then(|(key, ..)| self.consumers.timeout_ms(*key));
-            if let Some(timeout_ms) = own.into_iter().chain(self.rules.consumer_timeout_ms).min() {
-                let due = Millis(now.0.saturating_add(timeout_ms));
-                self.due.insert(entry.index.sequence, (due, timeout_ms));
-                self.timeouts_at = Some(self.timeouts_at.map_or(due, |at| at.min(due)));
-            }
+        if self.minds_timeouts()
+            && let Some(timeout_ms) = self.timeout_of(holder.as_ref())
+        {
+            let due = Millis(now.0.saturating_add(timeout_ms));
+            self.due.insert(entry.index.sequence, (due, timeout_ms));
+            self.timeouts_at = Some(self.timeouts_at.map_or(due, |at| at.min(due)));
         }
         self.unacked.insert(entry.index.sequence, Unacked { entry, holder });
     }
@@ -97,10 +96,29 @@ impl State {
         self.rules.consumer_timeout_ms.is_some() || self.consumers.are_timed() || self.timeouts_at.is_some()
     }
 
+    /// How long who has a message may take to settle it.
+    fn timeout_of(&self, holder: Option<&Holder>) -> Option<u64> {
+        let own = holder.and_then(|(key, ..)| self.consumers.timeout_ms(*key));
+        own.into_iter().chain(self.rules.consumer_timeout_ms).min()
+    }
+
+    /// Another timeout holds for what is unacked already: from its delivery, or from now if nobody minded then.
+    fn time_again(&mut self, now: Millis) {
+        let known = std::mem::take(&mut self.due);
+        for (&sequence, unacked) in &self.unacked {
+            let Some(timeout_ms) = self.timeout_of(unacked.holder.as_ref()) else { continue };
+            let since = known.get(&sequence).map_or(now.0, |(due, was)| due.0.saturating_sub(*was));
+            self.due.insert(sequence, (Millis(since.saturating_add(timeout_ms)), timeout_ms));
+        }
+    }
+
     /// Finds the consumers that have had a message for too long. Looked for when the first of the last look is due.
     pub(super) fn mind_timeouts(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.timeouts_at.is_none_or(|at| at > now) {
             return;
+        }
+        if std::mem::take(&mut self.is_retimed) {
+            self.time_again(now);
         }
         let (mut late, mut next) = (Vec::new(), None::<Millis>);
         for (sequence, &(due, timeout_ms)) in &self.due {

@@ -291,7 +291,8 @@ fn definitions_deleted_before_a_checkpoint_stay_deleted() {
     store.close().unwrap();
     drop(store);
     for _ in 0..2 {
-        let (store, _, recovered) = open(dir.path());
+        // Without queues, so that the compactor moves nothing while it is looked at.
+        let (store, recovered) = open_store(options(dir.path())).unwrap();
         assert_eq!(recovered.definitions, [queue_definition(QueueId(1))]);
         assert_eq!(held(&store, &recovered), model.held());
         store.append_changes(&[Change::Delete(queue_key(QueueId(9)))]);

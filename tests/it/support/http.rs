@@ -5,8 +5,15 @@ use base64::Engine;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// Sends a request with `login` (`user:password`) and returns the answer's status. HTTP/1.0, so the answer comes whole and the connection ends.
-pub(crate) fn request(address: SocketAddr, method: &str, path: &str, login: &str, body: &str) -> u16 {
+/// Sends a request with `login` (`user:password`) and returns the answer's status and body. HTTP/1.0, so the answer comes
+/// whole and the connection ends.
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    login: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("the HTTP API accepts connections");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let login = base64::engine::general_purpose::STANDARD.encode(login);
@@ -20,5 +27,7 @@ pub(crate) fn request(address: SocketAddr, method: &str, path: &str, login: &str
     stream.read_to_end(&mut answer).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    status.unwrap_or_else(|| panic!("{method} {path}: {answer:?}"))
+    let status = status.unwrap_or_else(|| panic!("{method} {path}: {answer:?}"));
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, body.to_owned())
 }

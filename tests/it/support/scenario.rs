@@ -8,6 +8,7 @@ use super::http;
 use super::login::Login;
 use super::raw::Client;
 use super::trace::Trace;
+use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -76,9 +77,40 @@ impl Scenario {
 
     /// A request of the HTTP API, as guest. The scenario's names may stand in path and body.
     pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> u16 {
+        self.answer(method, path, body).0
+    }
+
+    fn answer(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let address = self.target.management.expect("the broker has an HTTP API");
         let expand = |text: &str| text.replace('~', &self.trace.prefix);
         http::request(address, method, &expand(path), "guest:guest", &expand(body))
+    }
+
+    /// What is at a path, with the scenario's names as they stand in it.
+    pub(crate) fn shown(&self, path: &str) -> Value {
+        let (status, body) = self.answer("GET", path, "");
+        let shown = serde_json::from_str(&body.replace(&self.trace.prefix, "~"));
+        shown.unwrap_or_else(|error| panic!("GET {path}: {status}, {error}: {body}"))
+    }
+
+    /// Sets something that may be there already.
+    pub(crate) fn set(&self, path: &str, body: &Value) {
+        let (status, answer) = self.answer("PUT", path, &body.to_string());
+        assert!(matches!(status, 201 | 204), "PUT {path} {body}: {status} {answer}");
+        self.let_it_spread();
+    }
+
+    /// Clears what was set.
+    pub(crate) fn unset(&self, path: &str) {
+        self.forget(&[path]);
+        self.let_it_spread();
+    }
+
+    /// In RabbitMQ, what is set is in force a little later, and nothing says when.
+    pub(crate) fn let_it_spread(&self) {
+        if self.target.is_rabbitmq {
+            std::thread::park_timeout(std::time::Duration::from_millis(300));
+        }
     }
 
     /// Makes a user whose password is their name, with permissions in `/`: configure, write, read.

@@ -1,0 +1,30 @@
+//! Policies. PURE.
+
+use crate::broker::policy::{Applied, Compiled};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A policy.
+pub(in crate::management) fn render(vhost: &str, policy: &Compiled) -> Value {
+    let definition = &policy.policy;
+    json!({
+        "vhost": vhost,
+        "name": policy.name.as_str(),
+        "pattern": definition.pattern,
+        "apply-to": definition.apply_to.name(),
+        "definition": definition.definition,
+        "priority": definition.priority,
+    })
+}
+
+/// What is said of the policies that apply to a queue.
+pub(super) fn extend(object: &mut Value, applied: &Applied) {
+    object["policy"] = name(&applied.policy);
+    object["operator_policy"] = name(&applied.operator_policy);
+    object["effective_policy_definition"] = json!(applied.effective());
+}
+
+/// The name of a policy, or null.
+pub(super) fn name(policy: &Option<Arc<Compiled>>) -> Value {
+    json!(policy.as_ref().map(|policy| policy.name.as_str()))
+}
