@@ -139,18 +139,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Processor seconds of this process.
+/// Processor seconds of this process, also those of threads that have ended.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let own: f64 = stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0);
-    let others = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let main = std::process::id().to_string();
-    let others = others.filter(|task| task.file_name().to_string_lossy() != main);
-    let of = |task: std::fs::DirEntry| {
-        let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0)
-    };
-    (own + others.map(of).sum::<f64>()) / 1e9
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Microseconds of processor time for a message.

@@ -4,6 +4,8 @@
 //! [`parse_table`], which scans the bytes first with a bound on depth. What a table *means* (a queue's arguments, a
 //! binding's) is its reader's business.
 
+pub mod json;
+
 pub use amq_protocol::types::{AMQPValue as Value, FieldTable as Table, LongString, ShortString};
 
 use amq_protocol::frame::WriteContext;

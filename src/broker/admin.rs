@@ -1,6 +1,7 @@
 //! Vhosts, users and permissions; logging in and entering a vhost.
 
 use super::error::Error;
+use super::events::{Actor, Fields};
 use super::policy::Whose;
 use super::session::Session;
 use super::topology::{Topology, Vhost};
@@ -69,7 +70,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name no client could send, and a queue type there is none of.
-    pub fn put_vhost(&self, name: &VhostName, vhost: definition::Vhost) -> Result<Durable<bool>, Error> {
+    pub fn put_vhost(
+        &self,
+        actor: &Actor,
+        name: &VhostName,
+        vhost: definition::Vhost,
+    ) -> Result<Durable<bool>, Error> {
         check_name("vhost", name.as_str())?;
         if let Some(kind) = vhost.default_queue_type.as_deref().filter(|kind| Kind::of_name(kind).is_none()) {
             return Err(Error::Invalid(format!("unsupported default queue type '{kind}'")));
@@ -83,6 +89,10 @@ impl Broker {
                 Ok(Durable::new(false, at))
             }
             None => {
+                self.emit("vhost.created", actor, |fields| {
+                    let fields = fields.text("name", name.as_str()).text("description", &vhost.description);
+                    fields.json("tags", &vhost.tags.as_slice().into())
+                });
                 self.add_vhost_in_memory(name.clone(), vhost);
                 Ok(Durable::new(true, at))
             }
@@ -93,7 +103,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::NoVhost`].
-    pub fn delete_vhost(&self, name: &VhostName, wakes: &mut Wakes) -> Result<Durable<()>, Error> {
+    pub fn delete_vhost(
+        &self,
+        actor: &Actor,
+        name: &VhostName,
+        wakes: &mut Wakes,
+    ) -> Result<Durable<()>, Error> {
         let _admin = self.admin.lock();
         let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
         let (at, queues) = {
@@ -115,6 +130,7 @@ impl Broker {
             self.forget_queue(&queue, deleted.subscriptions.iter().map(|subscription| subscription.id));
             queue.give_back(deleted);
         }
+        self.emit("vhost.deleted", actor, |fields| fields.text("name", name.as_str()));
         self.connections
             .close_where(|connection| connection.vhost == *name, &format!("vhost '{name}' is deleted"));
         Ok(Durable::new((), at))
@@ -126,6 +142,7 @@ impl Broker {
     /// [`Error::Invalid`] for a name or a hash that is none.
     pub fn put_user(
         &self,
+        actor: &Actor,
         name: &UserName,
         new_password: NewPassword,
         tags: Vec<String>,
@@ -147,7 +164,12 @@ impl Broker {
         let _admin = self.admin.lock();
         let is_new = self.users.user(name.as_str()).is_none();
         let user = definition::User { password_hash, hashing_algorithm, tags };
+        let (tags, has_password) = (user.tags.as_slice().into(), !user.password_hash.is_empty());
         let at = self.change_users(Change::Put(Definition::User(name.clone(), user)))?;
+        let password = if has_password { "user.password.changed" } else { "user.password.cleared" };
+        let named = |fields: Fields| fields.text("name", name.as_str());
+        self.emit(if is_new { "user.created" } else { password }, actor, named);
+        self.emit("user.tags.set", actor, |fields| named(fields).json("tags", &tags));
         Ok(Durable::new(is_new, at))
     }
 
@@ -155,7 +177,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::NoUser`].
-    pub fn delete_user(&self, name: &UserName) -> Result<Durable<()>, Error> {
+    pub fn delete_user(&self, actor: &Actor, name: &UserName) -> Result<Durable<()>, Error> {
         let _admin = self.admin.lock();
         self.users.user(name.as_str()).ok_or_else(|| Error::NoUser(name.clone()))?;
         let grants = self.users.grants().into_iter().filter(|grant| grant.user == *name);
@@ -166,6 +188,7 @@ impl Broker {
         let at = self.store.append_changes(&changes);
         let _ = self.users.apply(&Change::Delete(Key::User(name.clone())));
         self.open_by_user.remove(name);
+        self.emit("user.deleted", actor, |fields| fields.text("name", name.as_str()));
         self.connections
             .close_where(|connection| connection.user == *name, &format!("user '{name}' is deleted"));
         Ok(Durable::new((), at))
@@ -177,6 +200,7 @@ impl Broker {
     /// [`Error::NoUser`], [`Error::NoVhost`], [`Error::Pattern`].
     pub fn set_permissions(
         &self,
+        actor: &Actor,
         vhost: &VhostName,
         user: &UserName,
         permissions: definition::Permissions,
@@ -186,6 +210,11 @@ impl Broker {
         self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
         self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
         let is_new = self.users.permissions(vhost, user).is_none();
+        self.emit("permission.created", actor, |fields| {
+            let fields = fields.text("user", user.as_str()).text("vhost", vhost.as_str());
+            let fields = fields.text("configure", &permissions.configure).text("write", &permissions.write);
+            fields.text("read", &permissions.read)
+        });
         let definition = Definition::Permissions(vhost.clone(), user.clone(), permissions);
         let at = self.change_users(Change::Put(definition))?;
         Ok(Durable::new(is_new, at))
@@ -195,7 +224,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::NoUser`], [`Error::NoVhost`].
-    pub fn clear_permissions(&self, vhost: &VhostName, user: &UserName) -> Result<Durable<bool>, Error> {
+    pub fn clear_permissions(
+        &self,
+        actor: &Actor,
+        vhost: &VhostName,
+        user: &UserName,
+    ) -> Result<Durable<bool>, Error> {
         let _admin = self.admin.lock();
         self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
         self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
@@ -203,6 +237,9 @@ impl Broker {
             return Ok(Durable::at_once(false));
         }
         let at = self.change_users(Change::Delete(Key::Permissions(vhost.clone(), user.clone())))?;
+        self.emit("permission.deleted", actor, |fields| {
+            fields.text("user", user.as_str()).text("vhost", vhost.as_str())
+        });
         Ok(Durable::new(true, at))
     }
 

@@ -8,6 +8,7 @@ use super::enqueue::Places;
 use super::session::Session;
 use super::{Broker, Vhost};
 use crate::arguments::{self, ShortString, Table, Value};
+use crate::auth::User;
 use crate::exchange;
 use crate::message::{Message, Properties};
 use crate::name::{ConnectionId, ExchangeName, UserName, VhostName};
@@ -104,6 +105,18 @@ impl Fields {
         self.value(name, Value::FieldTable(table.clone()))
     }
 
+    /// A JSON value.
+    #[must_use]
+    pub fn json(self, name: &str, value: &serde_json::Value) -> Self {
+        self.value(name, arguments::json::to_field(value))
+    }
+
+    /// The fields of a JSON object.
+    #[must_use]
+    pub fn fields(self, object: &serde_json::Map<String, serde_json::Value>) -> Self {
+        object.iter().fold(self, |fields, (name, value)| fields.json(name, value))
+    }
+
     /// Any value.
     #[must_use]
     pub fn value(mut self, name: &str, value: Value) -> Self {
@@ -119,6 +132,12 @@ pub struct Actor {
     pub user: Option<UserName>,
     /// The user's connection.
     pub connection: Option<ConnectionId>,
+}
+
+impl From<&User> for Actor {
+    fn from(user: &User) -> Self {
+        Self { user: Some(user.name.clone()), connection: None }
+    }
 }
 
 impl From<&Session> for Actor {

@@ -4,6 +4,7 @@
 //! are in. A limit that is lowered closes nothing: it holds for what comes.
 
 use super::error::Error;
+use super::events::Actor;
 use super::policy::{Invalid, Term, pair};
 use super::topology::Vhost;
 use super::{Broker, Durable};
@@ -167,20 +168,26 @@ impl Broker {
     /// [`Error::NoVhost`], [`Error::Invalid`].
     pub fn set_vhost_limit(
         &self,
+        actor: &Actor,
         vhost: &VhostName,
         name: &str,
         value: Option<Value>,
     ) -> Result<Durable<bool>, Error> {
         let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
         let limits = parse_vhost(&with(of_vhost(&home.limits()), name, value))?;
-        self.set_vhost_limits(vhost, limits)
+        self.set_vhost_limits(actor, vhost, limits)
     }
 
     /// Sets the limits of a vhost; `true` when it had none before.
     ///
     /// # Errors
     /// [`Error::NoVhost`].
-    pub fn set_vhost_limits(&self, vhost: &VhostName, limits: VhostLimits) -> Result<Durable<bool>, Error> {
+    pub fn set_vhost_limits(
+        &self,
+        actor: &Actor,
+        vhost: &VhostName,
+        limits: VhostLimits,
+    ) -> Result<Durable<bool>, Error> {
         let _admin = self.admin.lock();
         let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
         let had_none = home.limits() == VhostLimits::default();
@@ -191,6 +198,11 @@ impl Broker {
         };
         let at = self.store.append_changes(&[change]);
         home.set_limits(limits);
+        let said = of_vhost(&limits);
+        let key = if said.is_empty() { "vhost.limits.cleared" } else { "vhost.limits.set" };
+        self.emit(key, actor, |fields| {
+            fields.text("name", "limits").text("vhost", vhost.as_str()).fields(&said)
+        });
         Ok(Durable::new(had_none, at))
     }
 
@@ -200,6 +212,7 @@ impl Broker {
     /// [`Error::NoUser`], [`Error::Invalid`].
     pub fn set_user_limit(
         &self,
+        actor: &Actor,
         user: &UserName,
         name: &str,
         value: Option<Value>,
@@ -220,6 +233,9 @@ impl Broker {
             false => Change::Put(Definition::UserLimits(user.clone(), changed)),
         };
         let at = self.change_users(change)?;
+        let said = of_user(&changed);
+        let key = if said.is_empty() { "user.limits.cleared" } else { "user.limits.set" };
+        self.emit(key, actor, |fields| fields.text("name", user.as_str()).fields(&said));
         Ok(Durable::new((), at))
     }
 }

@@ -5,6 +5,7 @@
 
 use super::admin::check_name;
 use super::error::Error;
+use super::events::{Actor, Fields};
 use super::policy::{Compiled, Draft, Invalid, Term, Whose};
 use super::{Broker, Durable, limits};
 use crate::definition::{Change, Definition, Json, Key};
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::warn;
 
+/// The component of global parameters in events.
+const GLOBAL: &str = "global";
 /// The components whose parameters are kept. Nothing follows from them yet.
 pub const KEPT: &[&str] = &["federation-upstream", "federation-upstream-set", "shovel"];
 /// The components that only administrators may change, and what they are instead.
@@ -105,6 +108,7 @@ impl Broker {
     /// [`Error::NoVhost`]; [`Error::Invalid`] for a component that there is none of, and a value that it does not have.
     pub fn put_parameter(
         &self,
+        actor: &Actor,
         vhost: &VhostName,
         component: &Component,
         name: &ParameterName,
@@ -115,10 +119,10 @@ impl Broker {
             OPERATOR_POLICY => {
                 let draft = Draft::of_parameter(value);
                 let policy = Compiled::check(Whose::Operators, PolicyName::new(name.as_str()), draft)?;
-                return self.put_policy(Whose::Operators, vhost, policy);
+                return self.put_policy(actor, Whose::Operators, vhost, policy);
             }
             VHOST_LIMITS if name.as_str() == LIMITS => {
-                return self.set_vhost_limits(vhost, limits::parse_vhost(&value)?);
+                return self.set_vhost_limits(actor, vhost, limits::parse_vhost(&value)?);
             }
             VHOST_LIMITS => {
                 return Err(Invalid::because(format!("{VHOST_LIMITS} are called '{LIMITS}'")).into());
@@ -136,6 +140,9 @@ impl Broker {
         let json = Json(value.clone());
         let definition = Definition::Parameter(vhost.clone(), component.clone(), name.clone(), json);
         let at = self.store.append_changes(&[Change::Put(definition)]);
+        self.emit("parameter.set", actor, |fields| {
+            named(fields, component.as_str(), name).text("vhost", vhost.as_str()).json("value", &value)
+        });
         let key = (vhost.clone(), component.clone(), name.clone());
         let is_new = self.parameters.write().of_vhosts.insert(key, value.into()).is_none();
         warn!(vhost = %vhost, component = %component, parameter = %name, "nothing follows from this parameter");
@@ -148,6 +155,7 @@ impl Broker {
     /// [`Error::NoVhost`], [`Error::Invalid`] for a policy.
     pub fn delete_parameter(
         &self,
+        actor: &Actor,
         vhost: &VhostName,
         component: &Component,
         name: &ParameterName,
@@ -155,11 +163,11 @@ impl Broker {
         match component.as_str() {
             POLICY => return Err(Error::Invalid("policies may not be cleared using this method".into())),
             OPERATOR_POLICY => {
-                return self.delete_policy(Whose::Operators, vhost, &PolicyName::new(name.as_str()));
+                return self.delete_policy(actor, Whose::Operators, vhost, &PolicyName::new(name.as_str()));
             }
             VHOST_LIMITS if name.as_str() == LIMITS => {
                 return self
-                    .set_vhost_limits(vhost, Default::default())
+                    .set_vhost_limits(actor, vhost, Default::default())
                     .map(|durable| Durable::new(!durable.value, durable.at));
             }
             _ => {}
@@ -170,6 +178,9 @@ impl Broker {
         if self.parameters.write().of_vhosts.remove(&key).is_none() {
             return Ok(Durable::at_once(false));
         }
+        self.emit("parameter.cleared", actor, |fields| {
+            named(fields, component.as_str(), name).text("vhost", vhost.as_str())
+        });
         let (vhost, component, name) = key;
         let at = self.store.append_changes(&[Change::Delete(Key::Parameter(vhost, component, name))]);
         Ok(Durable::new(true, at))
@@ -185,24 +196,35 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that is none, and a value that is too long.
-    pub fn put_global_parameter(&self, name: &ParameterName, value: Value) -> Result<Durable<bool>, Error> {
+    pub fn put_global_parameter(
+        &self,
+        actor: &Actor,
+        name: &ParameterName,
+        value: Value,
+    ) -> Result<Durable<bool>, Error> {
         check_name("parameter", name.as_str())?;
         check_size(name, &value)?;
         let _admin = self.admin.lock();
         let definition = Definition::GlobalParameter(name.clone(), Json(value.clone()));
         let at = self.store.append_changes(&[Change::Put(definition)]);
+        self.emit("parameter.set", actor, |fields| named(fields, GLOBAL, name).json("value", &value));
         let is_new = self.parameters.write().global.insert(name.clone(), value.into()).is_none();
         Ok(Durable::new(is_new, at))
     }
 
     /// Clears a global parameter; `false` when there is none of that name.
-    pub fn delete_global_parameter(&self, name: &ParameterName) -> Durable<bool> {
+    pub fn delete_global_parameter(&self, actor: &Actor, name: &ParameterName) -> Durable<bool> {
         let _admin = self.admin.lock();
         if self.parameters.write().global.remove(name).is_none() {
             return Durable::at_once(false);
         }
+        self.emit("parameter.cleared", actor, |fields| named(fields, GLOBAL, name));
         Durable::new(true, self.store.append_changes(&[Change::Delete(Key::GlobalParameter(name.clone()))]))
     }
+}
+
+fn named(fields: Fields, component: &str, name: &ParameterName) -> Fields {
+    fields.text("component", component).text("name", name.as_str())
 }
 
 fn check_size(name: &ParameterName, value: &Value) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 
 use super::admin::check_name;
 use super::error::Error;
+use super::events::{Actor, Fields};
 use super::policy::{Compiled, Target, Whose};
 use super::topology::Vhost;
 use super::{Broker, Durable, change};
@@ -25,6 +26,7 @@ impl Broker {
     /// [`Error::NoVhost`], [`Error::Invalid`] for a name that is none.
     pub fn put_policy(
         &self,
+        actor: &Actor,
         whose: Whose,
         vhost: &VhostName,
         policy: Compiled,
@@ -45,11 +47,16 @@ impl Broker {
             let at = self.store.append_changes(&[Change::Put(definition)]);
             let mut policies = (*home.policies()).clone();
             let is_new = policies.get(whose, policy.name.as_str()).is_none();
+            self.emit(&event(whose, "set"), actor, |fields| {
+                let said = policy.to_parameter();
+                let fields = name_in(fields, vhost, &policy.name);
+                said.as_object().into_iter().fold(fields, Fields::fields)
+            });
             policies.put(whose, policy);
             home.set_policies(policies);
             (home, is_new, at)
         };
-        sweep(&home);
+        self.sweep(actor, &home);
         Ok(Durable::new(is_new, at))
     }
 
@@ -59,6 +66,7 @@ impl Broker {
     /// [`Error::NoVhost`].
     pub fn delete_policy(
         &self,
+        actor: &Actor,
         whose: Whose,
         vhost: &VhostName,
         name: &PolicyName,
@@ -75,9 +83,34 @@ impl Broker {
             (home, at)
         };
         info!(policy = %name, vhost = %vhost, "policy cleared");
-        sweep(&home);
+        self.emit(&event(whose, "cleared"), actor, |fields| name_in(fields, vhost, name));
+        self.sweep(actor, &home);
         Ok(Durable::new(true, at))
     }
+
+    /// Puts the policies of a vhost in force and tells for which queues others are.
+    fn sweep(&self, actor: &Actor, vhost: &Vhost) {
+        sweep(vhost, |queue| {
+            let policy = queue.policy().policy;
+            let key = if policy.is_some() { "queue.policy.updated" } else { "queue.policy.cleared" };
+            self.emit(key, actor, |fields| {
+                let fields = fields.text("name", queue.name.as_str()).text("vhost", vhost.name.as_str());
+                policy.iter().fold(fields, |fields, policy| fields.text("policy", policy.name.as_str()))
+            });
+        });
+    }
+}
+
+/// The key of an event about a policy.
+fn event(whose: Whose, what: &str) -> String {
+    match whose {
+        Whose::Users => format!("policy.{what}"),
+        Whose::Operators => format!("operator.policy.{what}"),
+    }
+}
+
+fn name_in(fields: Fields, vhost: &VhostName, name: &PolicyName) -> Fields {
+    fields.text("name", name.as_str()).text("vhost", vhost.as_str())
 }
 
 /// Under which a policy is kept.
@@ -89,8 +122,8 @@ pub(super) fn key(whose: Whose, vhost: &VhostName, name: &PolicyName) -> Key {
 }
 
 /// Puts the policies of a vhost in force for everything in it. The topology is locked to read what is there, and again
-/// for each slice of exchanges that change; queues are locked one by one.
-pub(super) fn sweep(vhost: &Vhost) {
+/// for each slice of exchanges that change; queues are locked one by one. `changed_queue` hears of those that have others now.
+pub(super) fn sweep(vhost: &Vhost, changed_queue: impl Fn(&Queue)) {
     let _sweep = vhost.sweep.lock();
     let policies = vhost.policies();
     let changed: Vec<_> = {
@@ -109,7 +142,9 @@ pub(super) fn sweep(vhost: &Vhost) {
         let mut wakes = Wakes::default();
         for queue in slice {
             let target = Target::Queue { name: queue.name.as_str(), kind: &queue.definition.kind };
-            queue.set_policy(&policies.of(target), &mut wakes);
+            if queue.set_policy(&policies.of(target), &mut wakes) {
+                changed_queue(queue);
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ impl Broker {
         for (name, policies) in by_vhost {
             if let Some(vhost) = self.vhost(&name) {
                 vhost.set_policies(policies);
-                policies::sweep(&vhost);
+                policies::sweep(&vhost, |_| {});
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Answer, Node, body::Body, error::Error, query, query::Query};
 use crate::auth::User;
+use crate::broker::events::Actor;
 use crate::broker::{Durable, Session, Vhost};
 use crate::durability::SafeAt;
 use axum::{
@@ -40,6 +41,11 @@ impl Call {
     /// 401, on a route that lets everybody in.
     pub(super) fn user(&self) -> Result<&User, Error> {
         self.user.as_ref().ok_or(Error::NotLoggedIn)
+    }
+
+    /// Who asks, for those that are told what is done.
+    pub(super) fn actor(&self) -> Actor {
+        self.user.as_ref().map(Actor::from).unwrap_or_default()
     }
 
     /// The text of a header.

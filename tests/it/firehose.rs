@@ -4,6 +4,7 @@ use crate::support::broker::Process;
 use crate::support::raw::Incoming;
 use crate::support::scenario::run;
 use crate::support::{Client, Login, Properties, Scenario, Value, scenarios, text};
+use serde_json::json;
 
 fn header<'a>(incoming: &'a Incoming, name: &str) -> Option<&'a Value> {
     let headers = incoming.properties.headers.as_ref()?;
@@ -201,6 +202,77 @@ fn connections_and_channels_are_told() {
         refused.start_ok(&Login { password: "wrong".into(), ..Login::user(&user) });
         expect_event(&mut events, "user.authentication.failure", ("name", &user), &login);
         t.forget(&[&format!("/api/users/{user}")]);
+    });
+}
+
+#[test]
+fn what_is_administered_is_told_and_who_did_it() {
+    run(|t| {
+        let mut events = listening(t, "#");
+        let mut c = t.open();
+        c.declare(1, "~q", "exclusive");
+        let name = |short: &str| short.replace('~', &t.trace.prefix);
+        let (vhost, user, policy, queue) = (name("~v"), name("~u"), name("~p"), name("~q"));
+        let limits = "/api/vhost-limits/~v/max-queues";
+        let rights = json!({"configure": "c", "write": "w", "read": "r"});
+        t.set("/api/vhosts/~v", &json!({"description": "of a test", "tags": "a,b"}));
+        t.set(limits, &json!({"value": 7}));
+        t.set("/api/users/~u", &json!({"password": "p", "tags": "management"}));
+        t.set("/api/users/~u", &json!({"password_hash": "", "tags": ""}));
+        t.set("/api/permissions/~v/~u", &rights);
+        t.set("/api/user-limits/~u/max-channels", &json!({"value": 3}));
+        t.set("/api/policies/%2F/~p", &json!({"pattern": "^~", "definition": {"max-length": 9}}));
+        t.set("/api/operator-policies/%2F/~p", &json!({"pattern": "^$", "definition": {"max-length": 9}}));
+        t.set("/api/parameters/shovel/~v/~p", &json!({"value": {"src-uri": "amqp://"}}));
+        t.set("/api/global-parameters/~p", &json!({"value": "g"}));
+        t.forget(&[
+            "/api/global-parameters/~p",
+            "/api/parameters/shovel/~v/~p",
+            "/api/operator-policies/%2F/~p",
+            "/api/policies/%2F/~p",
+            limits,
+            "/api/user-limits/~u/max-channels",
+            "/api/permissions/~v/~u",
+            "/api/users/~u",
+            "/api/vhosts/~v",
+        ]);
+        let vhost_is = ("vhost", &*vhost);
+        let by = ("user_who_performed_action", "guest");
+        let mut expect = |key: &str, name: (&str, &str), wanted: &[(&str, &str)]| {
+            drop(expect_event(&mut events, key, name, &[wanted, &[by]].concat()));
+        };
+        expect("vhost.created", ("name", &vhost), &[("description", "of a test"), ("tags", "a,b")]);
+        expect("permission.created", ("user", "guest"), &[vhost_is, ("configure", ".*")]);
+        expect("vhost.limits.set", ("name", "limits"), &[vhost_is, ("max-queues", "l(7)")]);
+        expect("user.created", ("name", &user), &[]);
+        expect("user.tags.set", ("name", &user), &[("tags", "management")]);
+        expect("user.password.cleared", ("name", &user), &[]);
+        expect(
+            "permission.created",
+            ("user", &user),
+            &[vhost_is, ("configure", "c"), ("write", "w"), ("read", "r")],
+        );
+        expect("user.limits.set", ("name", &user), &[("max-channels", "l(3)")]);
+        let pattern = name("^~");
+        expect(
+            "policy.set",
+            ("name", &policy),
+            &[("vhost", "/"), ("pattern", &pattern), ("apply-to", "all"), ("priority", "l(0)")],
+        );
+        expect("queue.policy.updated", ("name", &queue), &[("vhost", "/"), ("policy", &policy)]);
+        expect("operator.policy.set", ("name", &policy), &[("pattern", "^$")]);
+        expect("parameter.set", ("name", &policy), &[vhost_is, ("component", "shovel")]);
+        expect("parameter.set", ("name", &policy), &[("component", "global"), ("value", "g")]);
+        expect("parameter.cleared", ("name", &policy), &[("component", "global")]);
+        expect("parameter.cleared", ("name", &policy), &[vhost_is, ("component", "shovel")]);
+        expect("operator.policy.cleared", ("name", &policy), &[("vhost", "/")]);
+        expect("policy.cleared", ("name", &policy), &[("vhost", "/")]);
+        expect("queue.policy.cleared", ("name", &queue), &[("vhost", "/")]);
+        expect("vhost.limits.cleared", ("name", "limits"), &[vhost_is]);
+        expect("user.limits.cleared", ("name", &user), &[]);
+        expect("permission.deleted", ("user", &user), &[vhost_is]);
+        expect("user.deleted", ("name", &user), &[]);
+        expect("vhost.deleted", ("name", &vhost), &[]);
     });
 }
 

@@ -5,6 +5,7 @@ use crate::support::scenario::run;
 use crate::support::{Login, Scenario, scenarios};
 use warren::arguments::Table;
 use warren::broker::declare::DeclareQueue;
+use warren::broker::events::Actor;
 use warren::definition;
 use warren::name::VhostName;
 use warren::outbox::Wakes;
@@ -66,12 +67,12 @@ fn nothing_can_be_declared_in_a_deleted_vhost() {
     let guest = broker.log_in("guest", b"guest", true).unwrap();
     let all = || ".*".to_string();
     let all = definition::Permissions { configure: all(), write: all(), read: all() };
-    let grant = || drop(broker.set_permissions(&vhost, &guest.name, all.clone()).unwrap());
-    drop(broker.put_vhost(&vhost, definition::Vhost::default()).unwrap());
+    let grant = || drop(broker.set_permissions(&Actor::default(), &vhost, &guest.name, all.clone()).unwrap());
+    drop(broker.put_vhost(&Actor::default(), &vhost, definition::Vhost::default()).unwrap());
     grant();
     let session = broker.enter(&guest, &vhost, None).unwrap();
-    drop(broker.delete_vhost(&vhost, &mut Wakes::default()).unwrap());
-    drop(broker.put_vhost(&vhost, definition::Vhost::default()).unwrap());
+    drop(broker.delete_vhost(&Actor::default(), &vhost, &mut Wakes::default()).unwrap());
+    drop(broker.put_vhost(&Actor::default(), &vhost, definition::Vhost::default()).unwrap());
     grant();
     let declare = DeclareQueue {
         name: "q".into(),

@@ -46,7 +46,7 @@ pub(in crate::management) fn delete_of_vhost(call: &Call) -> Result<Answer, Erro
 
 fn set_of_vhost(call: &Call, value: Option<Value>) -> Result<Answer, Error> {
     let vhost = VhostName::new(call.parameter("vhost"));
-    match call.node.broker.set_vhost_limit(&vhost, call.parameter("name"), value) {
+    match call.node.broker.set_vhost_limit(&call.actor(), &vhost, call.parameter("name"), value) {
         Err(broker::Error::NoVhost(_)) => Err(Error::NotFound),
         outcome => call.settled(outcome?).map(|_| Answer::Done),
     }
@@ -65,8 +65,12 @@ pub(in crate::management) fn delete_of_user(call: &Call) -> Result<Answer, Error
 }
 
 fn set_of_user(call: &Call, value: Option<Value>) -> Result<Answer, Error> {
-    let set =
-        call.node.broker.set_user_limit(&call.parameter("user").into(), call.parameter("name"), value)?;
+    let set = call.node.broker.set_user_limit(
+        &call.actor(),
+        &call.parameter("user").into(),
+        call.parameter("name"),
+        value,
+    )?;
     call.settled(set)?;
     Ok(Answer::Done)
 }

@@ -31,14 +31,14 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     let vhost = call.governed_vhost().map_err(no_vhost)?;
     let (component, name) = key(call)?;
     let value = value(call)?;
-    let put = call.node.broker.put_parameter(&vhost.name, &component, &name, value)?;
+    let put = call.node.broker.put_parameter(&call.actor(), &vhost.name, &component, &name, value)?;
     Ok(Answer::put(call.settled(put)?))
 }
 
 pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     let vhost = call.governed_vhost()?;
     let (component, name) = key(call)?;
-    let deleted = call.node.broker.delete_parameter(&vhost.name, &component, &name)?;
+    let deleted = call.node.broker.delete_parameter(&call.actor(), &vhost.name, &component, &name)?;
     if call.settled(deleted)? { Ok(Answer::Done) } else { Err(Error::NotFound) }
 }
 
@@ -76,11 +76,12 @@ pub(in crate::management) fn show_global(call: &Call) -> Result<Answer, Error> {
 }
 
 pub(in crate::management) fn put_global(call: &Call) -> Result<Answer, Error> {
-    let put = call.node.broker.put_global_parameter(&call.parameter("name").into(), value(call)?)?;
+    let put =
+        call.node.broker.put_global_parameter(&call.actor(), &call.parameter("name").into(), value(call)?)?;
     Ok(Answer::put(call.settled(put)?))
 }
 
 pub(in crate::management) fn delete_global(call: &Call) -> Result<Answer, Error> {
-    let deleted = call.node.broker.delete_global_parameter(&call.parameter("name").into());
+    let deleted = call.node.broker.delete_global_parameter(&call.actor(), &call.parameter("name").into());
     if call.settled(deleted)? { Ok(Answer::Done) } else { Err(Error::NotFound) }
 }

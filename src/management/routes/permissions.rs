@@ -47,7 +47,7 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     let permissions =
         Permissions { configure: pattern("configure")?, write: pattern("write")?, read: pattern("read")? };
     let (vhost, user) = (call.parameter("vhost").into(), call.parameter("user").into());
-    match call.node.broker.set_permissions(&vhost, &user, permissions) {
+    match call.node.broker.set_permissions(&call.actor(), &vhost, &user, permissions) {
         Err(broker::Error::NoUser(_) | broker::Error::NoVhost(_)) => {
             Err(Error::BadRequest("vhost_or_user_not_found".into()))
         }
@@ -58,6 +58,6 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
 pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     find(call).ok_or(Error::NotFound)?;
     let (vhost, user) = (call.parameter("vhost").into(), call.parameter("user").into());
-    call.settled(call.node.broker.clear_permissions(&vhost, &user)?)?;
+    call.settled(call.node.broker.clear_permissions(&call.actor(), &vhost, &user)?)?;
     Ok(Answer::Done)
 }

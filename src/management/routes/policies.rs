@@ -66,7 +66,7 @@ fn put_one(call: &Call, whose: Whose) -> Result<Answer, Error> {
     };
     let policy = Compiled::check(whose, call.parameter("name").into(), draft);
     let policy = policy.map_err(|invalid| Error::BadRequest(invalid.to_string()))?;
-    let put = call.node.broker.put_policy(whose, &vhost.name, policy)?;
+    let put = call.node.broker.put_policy(&call.actor(), whose, &vhost.name, policy)?;
     Ok(Answer::put(call.settled(put)?))
 }
 
@@ -82,7 +82,7 @@ pub(in crate::management) fn delete_of_operators(call: &Call) -> Result<Answer, 
 fn delete_one(call: &Call, whose: Whose) -> Result<Answer, Error> {
     let vhost = call.governed_vhost()?;
     let name = PolicyName::new(call.parameter("name"));
-    let deleted = call.node.broker.delete_policy(whose, &vhost.name, &name)?;
+    let deleted = call.node.broker.delete_policy(&call.actor(), whose, &vhost.name, &name)?;
     if call.settled(deleted)? { Ok(Answer::Done) } else { Err(Error::NotFound) }
 }
 

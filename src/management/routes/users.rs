@@ -38,7 +38,7 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     let body = call.body()?;
     let tags = body.tags("tags")?.ok_or_else(|| Error::BadRequest("tags_not_present".into()))?;
     let password = new_password(&body)?;
-    let put = call.node.broker.put_user(&call.parameter("user").into(), password, tags)?;
+    let put = call.node.broker.put_user(&call.actor(), &call.parameter("user").into(), password, tags)?;
     Ok(Answer::put(call.settled(put)?))
 }
 
@@ -74,7 +74,7 @@ pub(in crate::management) fn delete_many(call: &Call) -> Result<Answer, Error> {
 }
 
 fn delete_one(call: &Call, name: &str) -> Result<(), Error> {
-    match call.node.broker.delete_user(&name.into()) {
+    match call.node.broker.delete_user(&call.actor(), &name.into()) {
         Err(broker::Error::NoUser(_)) => Err(Error::NotFound),
         outcome => call.settled(outcome?),
     }

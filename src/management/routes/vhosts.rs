@@ -33,11 +33,11 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
         },
         tracing: if body.get("tracing").is_some() { body.flag("tracing")? } else { current.tracing },
     };
-    let is_new = call.settled(broker.put_vhost(&name, definition)?)?;
+    let is_new = call.settled(broker.put_vhost(&call.actor(), &name, definition)?)?;
     if is_new {
         let all = || ".*".to_owned();
         let everything = Permissions { configure: all(), write: all(), read: all() };
-        call.settled(broker.set_permissions(&name, &call.user()?.name, everything)?)?;
+        call.settled(broker.set_permissions(&call.actor(), &name, &call.user()?.name, everything)?)?;
     }
     Ok(Answer::put(is_new))
 }
@@ -46,7 +46,7 @@ pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     let mut wakes = Wakes::default();
     let name = VhostName::new(call.parameter("vhost"));
     call.node.broker.vhost(&name).ok_or(Error::NotFound)?;
-    let deleted = call.node.broker.delete_vhost(&name, &mut wakes)?;
+    let deleted = call.node.broker.delete_vhost(&call.actor(), &name, &mut wakes)?;
     drop(wakes);
     call.settled(deleted)?;
     Ok(Answer::Done)

@@ -170,7 +170,8 @@ fn global_parameters_may_be_anything() {
 #[test]
 fn a_parameter_is_not_longer_than_the_metadata_store_keeps_well() {
     let api = Api::start();
-    let put = |bytes| api.broker.put_global_parameter(&"g".into(), json!("x".repeat(bytes)));
+    let put =
+        |bytes| api.broker.put_global_parameter(&Default::default(), &"g".into(), json!("x".repeat(bytes)));
     assert!(put(29_998).is_ok());
     assert!(put(29_999).unwrap_err().to_string().contains("30001 bytes"));
 }

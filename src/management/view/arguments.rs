@@ -1,7 +1,7 @@
 //! Arguments and headers: field tables as JSON and back. PURE.
 
 use crate::{
-    arguments::{DEPTH_MAX, LongString, ShortString, Table, Value as Field},
+    arguments::{Table, Value as Field, json},
     management::error::Error,
 };
 use serde_json::{Map, Value, json};
@@ -38,55 +38,18 @@ pub(in crate::management) fn from_field(field: &Field) -> Value {
     }
 }
 
-/// A JSON object as a table, with the types that RabbitMQ gives: `long`, `double`, `bool`, `longstr`.
+/// A JSON object as a table.
 ///
 /// # Errors
-/// 400 for keys above 255 bytes, numbers beyond 64 bits, and nesting deeper than tables may have.
+/// 400 for what a table cannot hold.
 pub(in crate::management) fn to_table(object: &Map<String, Value>) -> Result<Table, Error> {
-    table_at(object, 1)
-}
-
-fn table_at(object: &Map<String, Value>, depth: usize) -> Result<Table, Error> {
-    if depth > DEPTH_MAX {
-        return Err(too_deep());
-    }
-    let mut table = Table::default();
-    for (key, value) in object {
-        let name = ShortString::try_new(key.as_str());
-        let name = name.map_err(|_| Error::BadRequest("a key is longer than 255 bytes".into()))?;
-        table.insert(name, field_at(value, depth)?);
-    }
-    Ok(table)
-}
-
-fn field_at(value: &Value, depth: usize) -> Result<Field, Error> {
-    Ok(match value {
-        Value::Null => Field::Void,
-        Value::Bool(value) => Field::Boolean(*value),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Field::LongLongInt(integer),
-            (None, Some(double)) if number.is_f64() => Field::Double(double),
-            _ => return Err(Error::BadRequest(format!("{number} is beyond 64 bits"))),
-        },
-        Value::String(text) => Field::LongString(LongString::from(text.as_bytes())),
-        Value::Array(_) if depth >= DEPTH_MAX => return Err(too_deep()),
-        Value::Array(values) => {
-            let fields: Result<Vec<Field>, Error> =
-                values.iter().map(|value| field_at(value, depth + 1)).collect();
-            Field::FieldArray(fields?.into())
-        }
-        Value::Object(fields) => Field::FieldTable(table_at(fields, depth + 1)?),
-    })
-}
-
-fn too_deep() -> Error {
-    Error::BadRequest(format!("nested deeper than {DEPTH_MAX} levels"))
+    json::to_table(object).map_err(|error| Error::BadRequest(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments;
+    use crate::arguments::{self, DEPTH_MAX, LongString};
 
     fn object(value: Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()

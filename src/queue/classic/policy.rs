@@ -13,17 +13,18 @@ impl Queue {
         self.inner.lock().policy.clone()
     }
 
-    /// What applies from now on; its messages leave in slices where there are too many.
-    pub fn set_policy(&self, policy: &Applied, wakes: &mut Wakes) {
+    /// What applies from now on; its messages leave in slices where there are too many. Returns whether that is other than
+    /// before.
+    pub fn set_policy(&self, policy: &Applied, wakes: &mut Wakes) -> bool {
         let settings = {
             let mut inner = self.inner.lock();
             if inner.is_deleted || inner.policy == *policy {
-                return;
+                return false;
             }
             inner.policy = policy.clone();
             let settings = Settings::of(inner.settings.kind, &self.definition.arguments, &policy.effective());
             if settings == inner.settings {
-                return;
+                return true;
             }
             inner.state.set_rules(settings.rules);
             inner.is_choosy = settings.is_choosy();
@@ -40,7 +41,7 @@ impl Queue {
             let before = inner.state.ready_count();
             self.run(&mut inner, Command::Trim, wakes);
             if inner.state.ready_count() == before {
-                return;
+                return true;
             }
         }
     }
