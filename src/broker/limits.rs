@@ -173,9 +173,7 @@ impl Broker {
         name: &str,
         value: Option<Value>,
     ) -> Result<Durable<bool>, Error> {
-        let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
-        let limits = parse_vhost(&with(of_vhost(&home.limits()), name, value))?;
-        self.set_vhost_limits(actor, vhost, limits)
+        self.change_vhost_limits(actor, vhost, |limits| parse_vhost(&with(of_vhost(&limits), name, value)))
     }
 
     /// Sets the limits of a vhost; `true` when it had none before.
@@ -188,8 +186,18 @@ impl Broker {
         vhost: &VhostName,
         limits: VhostLimits,
     ) -> Result<Durable<bool>, Error> {
+        self.change_vhost_limits(actor, vhost, |_| Ok(limits))
+    }
+
+    fn change_vhost_limits(
+        &self,
+        actor: &Actor,
+        vhost: &VhostName,
+        change: impl FnOnce(VhostLimits) -> Result<VhostLimits, Invalid>,
+    ) -> Result<Durable<bool>, Error> {
         let _admin = self.admin.lock();
         let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        let limits = change(home.limits())?;
         let had_none = home.limits() == VhostLimits::default();
         let change = match limits == VhostLimits::default() {
             true if had_none => return Ok(Durable::at_once(true)),

@@ -1,8 +1,8 @@
 //! Policies: what they may say, which of them apply to a queue or an exchange, and what they say together
 //! (behaviour.md, 3). PURE.
 //!
-//! There are two of each kind at most that apply to something: one of users and one of operators, each the first whose
-//! pattern matches. A policy key is a line in [`keys::KEYS`].
+//! Two apply to something at most: one of users and one of operators, each the first that matches. A policy key is a line
+//! in [`keys::KEYS`].
 
 mod keys;
 #[cfg(test)]
@@ -44,7 +44,7 @@ pub struct Draft {
 impl Draft {
     /// A policy as the value of a parameter.
     pub(super) fn of_parameter(mut value: Value) -> Self {
-        let mut field = |key| value.get_mut(key).map(Value::take);
+        let mut field = |key| value.get_mut(key).map(Value::take).filter(|value| !value.is_null());
         Self {
             pattern: field("pattern").unwrap_or_default(),
             definition: field("definition").unwrap_or_default(),

@@ -30,7 +30,8 @@ impl Scenario {
     /// A scenario against a broker.
     pub(crate) fn new(target: Target, is_strict: bool) -> Self {
         let number = SCENARIOS.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("it{}-{number}-", std::process::id());
+        // Of one width: some names are as long as names may be.
+        let prefix = format!("it{}-{number:05}-", std::process::id());
         let is_rabbitmq = target.is_rabbitmq;
         Self {
             target,
