@@ -46,6 +46,9 @@ struct Route {
     answer: fn(&Call) -> Result<Answer, Error>,
 }
 
+/// So much is read of a request that is refused.
+const REFUSED_BYTES_MAX: usize = 64 << 10;
+
 const fn route(
     method: Method,
     path: &'static str,
@@ -271,12 +274,16 @@ async fn handle(node: Arc<Node>, route: &'static Route, request: Request) -> Res
 /// Checks who asks, and reads what is asked.
 async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, Error> {
     let (mut parts, body) = request.into_parts();
-    let user = match route.level {
-        Level::Anyone => None,
-        level => {
-            let user = log_in(&node, &parts)?;
-            level.check(&user.tags)?;
-            Some(user)
+    let admitted = match route.level {
+        Level::Anyone => Ok(None),
+        level => log_in(&node, &parts).and_then(|user| level.check(&user.tags).map(|()| Some(user))),
+    };
+    let user = match admitted {
+        Ok(user) => user,
+        Err(refused) => {
+            // What is not read resets the connection, and the client may never see the answer.
+            drop(axum::body::to_bytes(body, REFUSED_BYTES_MAX).await);
+            return Err(refused);
         }
     };
     let body = axum::body::to_bytes(body, node.body_bytes_max).await;

@@ -165,6 +165,29 @@ fn a_wrong_or_missing_login_is_asked_for_one() {
 }
 
 #[test]
+fn a_request_that_is_refused_is_read_and_the_connection_goes_on() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let api = Api::start();
+    let mut stream = std::net::TcpStream::connect(api.base.trim_start_matches("http://")).unwrap();
+    let body = "x".repeat(60_000);
+    let refused =
+        format!("PUT /api/users/u HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(refused.as_bytes()).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 401 Unauthorized\r\n");
+    let login = BASE64_STANDARD.encode("guest:guest");
+    let next = format!(
+        "GET /api/whoami HTTP/1.1\r\nhost: h\r\nauthorization: Basic {login}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(next.as_bytes()).unwrap();
+    let mut rest = String::new();
+    answers.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
+}
+
+#[test]
 fn tags_and_vhost_access_decide_who_may_what() {
     let api = Api::start();
     for (user, tags) in [("none", ""), ("manager", "management"), ("monitor", "monitoring")] {

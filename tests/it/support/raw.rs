@@ -416,6 +416,23 @@ impl Client {
         }
     }
 
+    /// Waits until a queue has no consumers: what follows from a lost connection takes the broker a moment.
+    pub(crate) fn expect_unused(&mut self, channel: u16, queue: &str) {
+        let started = warren::time::now();
+        let wanted = format!("{queue} has no consumers");
+        loop {
+            self.send(channel, &format!("queue.declare queue={queue} passive"));
+            let seen = self.take(&wanted);
+            if seen.get("consumers") == "0" {
+                return self.trace.saw(&self.label, &wanted, &wanted);
+            }
+            if started.elapsed() > PATIENCE {
+                self.trace.saw(&self.label, &wanted, &seen.text);
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until a queue is gone: what follows from a lost connection takes the broker a moment.
     pub(crate) fn expect_gone(&mut self, channel: u16, queue: &str) {
         let started = warren::time::now();
