@@ -137,6 +137,10 @@ async fn run(options: &Options) -> Result<()> {
             lateness_us.push(at.saturating_sub(due) / 1000);
         })
         .await?;
+    // In the order in which they came: about a second each.
+    let worst = lateness_us.chunks(options.rate.max(1) as usize).filter_map(|second| second.iter().max());
+    let worst: Vec<_> = worst.map(|us| (us / 1000).to_string()).collect();
+    println!("latest of each second, ms: {}", worst.join(" "));
     lateness_us.sort_unstable();
     let at = |share: f64| lateness_us[((lateness_us.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
     println!(

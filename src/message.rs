@@ -133,6 +133,22 @@ impl<'a> Properties<'a> {
         out[start..start + 2].copy_from_slice(&flags.to_be_bytes());
     }
 
+    /// The properties that are short strings, by RabbitMQ's names for them.
+    pub fn texts(&self) -> [(&'static str, Option<&'a [u8]>); 10] {
+        [
+            ("content_type", self.content_type),
+            ("content_encoding", self.content_encoding),
+            ("correlation_id", self.correlation_id),
+            ("reply_to", self.reply_to),
+            ("expiration", self.expiration),
+            ("message_id", self.message_id),
+            ("type", self.kind),
+            ("user_id", self.user_id),
+            ("app_id", self.app_id),
+            ("cluster_id", self.cluster_id),
+        ]
+    }
+
     /// The headers, parsed; an empty table when there are none.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! a crash loses none and doubles none. Dead letters of a queue are moved in the order in which they died.
 
 use super::Broker;
-use super::enqueue::{Places, Targets};
+use super::enqueue::{Part, Places};
 use super::session::seed;
 use super::special::{Parcel, Special};
 use crate::dead_letter::{self, Cycles, DeadLetters, Death, Reason, Strategy};
@@ -15,7 +15,7 @@ use crate::delay;
 use crate::exchange;
 use crate::exchange::extra_keys::extra_keys;
 use crate::message::Message;
-use crate::name::{ExchangeName, QueueId, QueueName};
+use crate::name::{ExchangeName, QueueName};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
 use crate::queue::state::Dead;
@@ -35,13 +35,6 @@ struct Letter {
     dead: Dead,
     /// As it goes into its queues, and as it waits where it is delayed.
     parts: Vec<Part>,
-}
-
-/// A message with its places in queues.
-struct Part {
-    message: Arc<Message>,
-    queues: Arc<[Arc<Queue>]>,
-    places: Places,
 }
 
 /// What became of the first dead letters of a queue.
@@ -219,24 +212,12 @@ impl Broker {
         if letters.is_empty() {
             return;
         }
-        let parts = || letters.iter().flat_map(|letter| &letter.parts);
-        let stored: Vec<&Part> = parts().filter(|part| part.places.is_kept()).collect();
-        let targets: Vec<Targets> = stored.iter().map(|part| part.places.targets()).collect();
-        let records: Vec<(&Message, &[(QueueId, _)])> =
-            stored.iter().zip(&targets).map(|(part, targets)| (&*part.message, &targets[..])).collect();
         let dead: Vec<Dead> = letters.iter().map(|letter| letter.dead.clone()).collect();
         let settled = queue.bury_for_transaction(&dead, wakes);
         let settles = [(queue.definition.id, &settled[..])];
         let settles = if settled.is_empty() { &[][..] } else { &settles[..] };
-        let mut appended = Vec::new().into_iter();
-        if !records.is_empty() || !settles.is_empty() {
-            appended = self.store.append_transaction(&records, settles).0.into_iter();
-        }
-        for part in parts() {
-            let appended = if part.places.is_kept() { appended.next() } else { None };
-            // Where a full queue does not take it, it is gone: whoever wants more says at-least-once.
-            part.places.enqueue(&part.queues, appended, &part.message, wakes);
-        }
+        // Where a full queue does not take one, it is gone: whoever wants more says at-least-once.
+        self.enqueue_together(letters.iter().flat_map(|letter| &letter.parts), settles, wakes);
     }
 }
 

@@ -1,13 +1,15 @@
 //! One message into several queues: a place in each, one record, then the queues. Shared by publishing, transactions and
 //! dead letters.
 
+use super::Broker;
 use crate::durability::Durability;
 use crate::message::Message;
-use crate::name::{QueueId, Sequence};
+use crate::name::{Position, QueueId, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
 use crate::queue::classic::{Enqueued, Reserved};
 use crate::store::Appended;
+use crate::store::record::Settled;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -33,7 +35,41 @@ pub(super) struct Places {
 }
 
 /// As the journal wants them.
-pub(super) type Targets = SmallVec<[(QueueId, Sequence); 4]>;
+type Targets = SmallVec<[(QueueId, Sequence); 4]>;
+
+/// A message with its places in queues, one of those that are enqueued together.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) message: Arc<Message>,
+    pub(super) queues: Arc<[Arc<Queue>]>,
+    pub(super) places: Places,
+}
+
+impl Broker {
+    /// Writes messages and settles down as one, as far as a queue keeps them, and enqueues the messages. Returns where the
+    /// record ends, if there is one, and whether a queue is full.
+    pub(super) fn enqueue_together<'a>(
+        &self,
+        parts: impl Iterator<Item = &'a Part> + Clone,
+        settles: &[(QueueId, &[Settled])],
+        wakes: &mut Wakes,
+    ) -> (Option<Position>, bool) {
+        let kept = parts.clone().filter(|part| part.places.is_kept());
+        let kept: Vec<_> = kept.map(|part| (&*part.message, part.places.targets())).collect();
+        let records: Vec<(&Message, &[_])> =
+            kept.iter().map(|(message, targets)| (*message, &targets[..])).collect();
+        let (mut appended, mut end, mut is_rejected) = (Vec::new().into_iter(), None, false);
+        if !records.is_empty() || !settles.is_empty() {
+            let (places, at) = self.store.append_transaction(&records, settles);
+            (appended, end) = (places.into_iter(), Some(at));
+        }
+        for Part { message, queues, places } in parts {
+            let appended = if places.is_kept() { appended.next() } else { None };
+            is_rejected |= places.enqueue(queues, appended, message, wakes);
+        }
+        (end, is_rejected)
+    }
+}
 
 impl Places {
     /// Takes a place in each queue that keeps the message.

@@ -1,6 +1,6 @@
 //! Publishing: what is checked, where a message goes, and when it is safe.
 
-use super::enqueue::{Places, Targets};
+use super::enqueue::{Part, Places};
 use super::error::Error;
 use super::session::Session;
 use super::special::Special;
@@ -11,12 +11,13 @@ use crate::durability::SafeAt;
 use crate::exchange::extra_keys::{ExtraKeys, extra_keys, without_bcc};
 use crate::exchange::{self};
 use crate::message::{Message, Properties, flag};
-use crate::name::{ExchangeName, QueueId, Sequence};
+use crate::name::{ExchangeName, Sequence};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
 use crate::queue::classic::Enqueued;
 use crate::store::record::Origin;
 use foldhash::HashMap;
+use smallvec::smallvec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -303,59 +304,51 @@ impl Broker {
     ) -> Committed {
         let _hold = self.store.hold_checkpoints();
         let mut committed = Committed::default();
-        let mut prepared = Vec::new();
+        let mut parts = Vec::new();
         for (index, message) in publishes.iter().enumerate() {
             if replies::is_address(message) && self.reply(session, message, wakes).unwrap_or(false) {
                 continue;
             }
-            match self.prepare::<Error>(session, message, None, Aim::Publish) {
-                Ok(found) if found.route.special.is_some() => {
-                    let Prepared { message, route } = found;
-                    let special = route.special.as_ref();
-                    let parcels = special.and_then(|special| special.parcels(&message, &route.queues));
-                    for (message, queues) in parcels.into_iter().flatten() {
-                        let places = Places::reserve_in_order(&queues, &message);
-                        let route = Route { queues, ..route.clone() };
-                        prepared.push((Prepared { message, route }, places));
-                    }
-                }
-                Ok(found) if !found.route.queues.is_empty() => {
-                    found.route.counters.count(found.route.queues.len());
-                    if session.vhost.is_traced() {
-                        self.trace_publish(session, &found.message, &found.route.queues);
-                    }
-                    let places = Places::reserve_in_order(&found.route.queues, &found.message);
-                    prepared.push((found, places));
-                }
+            let Ok(Prepared { message, route }) = self.prepare::<Error>(session, message, None, Aim::Publish)
+            else {
                 // An exchange that went since the publish was checked leads nowhere.
-                _ => committed.unroutable.push(index),
+                committed.unroutable.push(index);
+                continue;
+            };
+            if session.vhost.is_traced() {
+                self.trace_publish(session, &message, &route.queues);
             }
+            route.counters.count(route.queues.len());
+            let parcels = match &route.special {
+                None => smallvec![(message, route.queues)],
+                // Nobody need know that it has come before.
+                Some(special) => match special.parcels(&message, &route.queues) {
+                    Some(parcels) => parcels,
+                    None => continue,
+                },
+            };
+            if parcels.iter().all(|(_, queues)| queues.is_empty()) {
+                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+                committed.unroutable.push(index);
+                continue;
+            }
+            parts.extend(parcels.into_iter().map(|(message, queues)| {
+                let places = Places::reserve_in_order(&queues, &message);
+                Part { message, queues, places }
+            }));
         }
-        let stored: Vec<_> = prepared.iter().filter(|(_, places)| places.is_kept()).collect();
-        let targets: Vec<Targets> = stored.iter().map(|(_, places)| places.targets()).collect();
-        let records: Vec<(&Message, &[(QueueId, Sequence)])> = stored
-            .iter()
-            .zip(&targets)
-            .map(|((found, _), targets)| (&*found.message, &targets[..]))
-            .collect();
         let settled: Vec<_> = settles
             .iter()
             .map(|(queue, sequences)| (queue.definition.id, queue.ack_for_transaction(sequences, wakes)))
             .filter(|(_, records)| !records.is_empty())
             .collect();
         let settled: Vec<_> = settled.iter().map(|(queue, records)| (*queue, &records[..])).collect();
-        let mut appended = Vec::new().into_iter();
-        if !records.is_empty() || !settled.is_empty() {
-            let (places, at) = self.store.append_transaction(&records, &settled);
-            let published = stored.iter().map(|(found, places)| places.strictest(&found.route.queues));
-            let settled = settles.iter().map(|(queue, _)| queue.durability());
-            let durability = published.chain(settled).min().unwrap_or_default();
-            (appended, committed.safe_at) = (places.into_iter(), Some(durability.safe_at(at, false)));
-        }
-        for (found, places) in &prepared {
-            let appended = if places.is_kept() { appended.next() } else { None };
-            committed.is_partial |= places.enqueue(&found.route.queues, appended, &found.message, wakes);
-        }
+        let kept = parts.iter().filter(|part| part.places.is_kept());
+        let durability = kept.map(|part| part.places.strictest(&part.queues));
+        let durability = durability.chain(settles.iter().map(|(queue, _)| queue.durability())).min();
+        let (end, is_partial) = self.enqueue_together(parts.iter(), &settled, wakes);
+        committed.safe_at = end.map(|end| durability.unwrap_or_default().safe_at(end, false));
+        committed.is_partial = is_partial;
         committed
     }
 }

@@ -24,19 +24,7 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 /// The properties by their names, as RabbitMQ's firehose has them.
 fn properties_table(properties: &Properties<'_>) -> Table {
     let mut table = Table::default();
-    let texts = [
-        ("content_type", properties.content_type),
-        ("content_encoding", properties.content_encoding),
-        ("correlation_id", properties.correlation_id),
-        ("reply_to", properties.reply_to),
-        ("expiration", properties.expiration),
-        ("message_id", properties.message_id),
-        ("type", properties.kind),
-        ("user_id", properties.user_id),
-        ("app_id", properties.app_id),
-        ("cluster_id", properties.cluster_id),
-    ];
-    for (name, value) in texts.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+    for (name, value) in properties.texts().into_iter().filter_map(|(name, value)| Some((name, value?))) {
         table.insert(name.into(), text(value));
     }
     let numbers = [("delivery_mode", properties.delivery_mode), ("priority", properties.priority)];

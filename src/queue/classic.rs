@@ -571,7 +571,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Memory, Pager};
+    use super::super::state::Load;
+    use super::super::{Memory, Pager, pager};
     use super::*;
     use crate::message::Properties;
     use crate::name::{Position, QueueId};
@@ -707,6 +708,31 @@ mod tests {
             }
         }
         assert_eq!(delivered, (1..=COUNT as u64).collect::<Vec<_>>());
+        drop(queue);
+        store.close().unwrap();
+    }
+
+    #[test]
+    fn a_page_that_changed_while_it_was_asked_for_is_not_taken_for_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, queue) = on_disk(dir.path());
+        let properties = [0x10, 0, 2];
+        let parsed = Properties::parse(&properties).unwrap();
+        let message = Arc::new(Message::new("".into(), b"q", &properties, &parsed, &[b"m"]));
+        (0..10_000).for_each(|_| _ = queue.publish(&message, &mut Wakes::default()));
+        queue.evict(u64::MAX, &mut Wakes::default());
+        let (_, pages) = queue.inner.lock().state.records_between(Position(0), Position(u64::MAX));
+        let Some(Load::Page { level, page }) = pages.into_iter().next() else { panic!("all is in memory") };
+        let read = || pager::read_page(&store, &queue, level, &page).unwrap();
+        let Command::PageLoaded { entries, .. } = read() else { panic!("another answer") };
+        assert!(queue.has_cold(level, &page));
+        queue.answer(read(), &mut Wakes::default());
+        // The compactor moves one: the image says where it was, and goes.
+        let IndexEntry { sequence, position, record_bytes, .. } = entries[0];
+        queue.relocate(sequence, position, (Position(position.0 + 1), record_bytes));
+        queue.evict(1, &mut Wakes::default());
+        let Command::PageLoaded { entries, is_rebuilt, .. } = read() else { panic!("another answer") };
+        assert_eq!((entries.len(), is_rebuilt), (0, false));
         drop(queue);
         store.close().unwrap();
     }

@@ -139,17 +139,24 @@ impl Jobs {
     }
 }
 
-/// The answer to a queue that asked for a page.
+/// The answer to a queue that asked for a page. Who else asked for it meanwhile may have changed it: then its image is gone,
+/// and the answer says nothing.
 ///
 /// # Errors
 /// Any [`ReadError`]; it may succeed later.
 pub(super) fn read_page(
     store: &Store,
-    queue: QueueId,
+    queue: &Queue,
     level: u8,
     page: &PageSummary,
 ) -> Result<Command<'static>, ReadError> {
-    let (entries, is_rebuilt) = read_entries(store, queue, page)?;
+    let id = queue.definition.id;
+    let (entries, is_rebuilt) = match store.read_image(id, page.image) {
+        Err(ReadError::Store(store::Error::Damaged(_))) if !queue.has_cold(level, page) => {
+            (Vec::new(), false)
+        }
+        read => or_rebuilt(store, id, page, read)?,
+    };
     Ok(Command::PageLoaded { level, page: Box::new(page.clone()), entries, is_rebuilt })
 }
 
@@ -159,7 +166,16 @@ fn read_entries(
     queue: QueueId,
     page: &PageSummary,
 ) -> Result<(Vec<IndexEntry>, bool), ReadError> {
-    match store.read_image(queue, page.image) {
+    or_rebuilt(store, queue, page, store.read_image(queue, page.image))
+}
+
+fn or_rebuilt(
+    store: &Store,
+    queue: QueueId,
+    page: &PageSummary,
+    read: Result<Vec<IndexEntry>, ReadError>,
+) -> Result<(Vec<IndexEntry>, bool), ReadError> {
+    match read {
         Err(ReadError::Store(error @ store::Error::Damaged(_))) => {
             let entries = store.rebuild_page(queue, page)?;
             let (found, known) = (entries.len(), page.counts.all);
@@ -196,7 +212,7 @@ impl Worker {
     fn load(&self, queue: Weak<Queue>, load: Load) {
         let Some(owner) = queue.upgrade() else { return };
         let answer = match &load {
-            Load::Page { level, page } => read_page(&self.store, owner.definition.id, *level, page),
+            Load::Page { level, page } => read_page(&self.store, &owner, *level, page),
             Load::Bodies(wanted) => self.read(wanted).map(Command::Loaded),
         };
         match answer {

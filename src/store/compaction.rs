@@ -31,6 +31,9 @@ const SPARSE_PERCENT: u64 = 30;
 const BYTES_PER_S: u64 = 32 << 20;
 /// How many bytes are read and moved together, about.
 const SLICE_BYTES: u64 = 1 << 20;
+/// How much of a file is asked for at a time: about a slice of a file that is just sparse. Who holds what stands in it has
+/// to look for that, and to read pages; a whole file would be asked for again with each slice.
+const RANGE_BYTES: u64 = SLICE_BYTES * 100 / SPARSE_PERCENT;
 /// How often it looks when nobody wakes it.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -42,12 +45,24 @@ pub(super) struct Compactor {
     reader: Arc<Reader>,
     /// Files that could not be emptied at the checkpoint at hand.
     passed_over: HashSet<u64>,
+    /// How far it is.
+    pass: Pass,
     checkpoints: u64,
+}
+
+/// A way through a file.
+#[derive(Default)]
+struct Pass {
+    /// Where the file starts.
+    file: u64,
+    /// What stands before was moved, or could not be.
+    at: u64,
+    has_moved: bool,
 }
 
 impl Compactor {
     pub(super) fn new(shared: Arc<Shared>, reader: Arc<Reader>) -> Self {
-        Self { shared, reader, passed_over: HashSet::new(), checkpoints: 0 }
+        Self { shared, reader, passed_over: HashSet::new(), pass: Pass::default(), checkpoints: 0 }
     }
 
     /// Runs until the journal is closed or fails.
@@ -84,21 +99,31 @@ impl Compactor {
         let (Some((start, end)), Some(queues), false) = (file, source, is_refused) else {
             return Step::Waiting(None);
         };
-        if !self.empty(start, end, &*queues) {
+        if self.pass.file != start || !(start..end).contains(&self.pass.at) {
+            self.pass = Pass { file: start, at: start, has_moved: false };
+        }
+        let to = end.min(self.pass.at + RANGE_BYTES);
+        let (moved, is_all) = self.empty(self.pass.at, to, &*queues);
+        self.pass.has_moved |= moved > 0;
+        if is_all || moved == 0 {
+            self.pass.at = to;
+        }
+        if self.pass.at == end && !self.pass.has_moved {
             self.passed_over.insert(start);
         }
         Step::Worked
     }
 
-    /// Moves a slice of what stands between two positions; false if nothing could be moved.
-    fn empty(&self, start: u64, end: u64, queues: &dyn Queues) -> bool {
+    /// Moves a slice of what stands between two positions. Returns how many messages it moved, and whether the slice had
+    /// all that stands there.
+    fn empty(&self, start: u64, end: u64, queues: &dyn Queues) -> (u64, bool) {
         let mut records: BTreeMap<Position, Holders> = BTreeMap::new();
         let mut visited = BTreeSet::new();
         queues.visit_between(Position(start), Position(end), &mut |queue, entry| {
             visited.insert(queue);
             records.entry(entry.position).or_default().push((queue, entry));
         });
-        let mut slice_bytes = 0;
+        let (mut slice_bytes, count) = (0, records.len());
         let slice: Vec<(Position, Holders)> = records
             .into_iter()
             .take_while(|(_, holders)| {
@@ -121,7 +146,7 @@ impl Compactor {
         }
         visited.into_iter().for_each(|queue| queues.tidy(queue));
         self.shared.moved.fetch_add(moved, Relaxed);
-        moved > 0
+        (moved, slice.len() == count)
     }
 }
 

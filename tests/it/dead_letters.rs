@@ -234,7 +234,9 @@ fn a_message_that_would_go_round_by_itself_is_gone(t: &Scenario) {
     c.declare_with(1, "~a", "exclusive", &to("~b"));
     c.declare_with(1, "~b", "exclusive", &to("~a"));
     c.publish(1, "", "~a", "one");
-    // A message behind it says when it must be gone.
+    c.expect_none(1, "~a", "messages");
+    c.expect_none(1, "~b", "messages");
+    // As long as another one takes to die twice, it is not there again.
     c.declare(1, "~end", "exclusive");
     c.declare_with(1, "~c", "exclusive", &to("~d"));
     c.declare_with(1, "~d", "exclusive", &to("~end"));

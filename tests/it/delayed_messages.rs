@@ -95,6 +95,17 @@ fn messages_of_a_transaction_wait_too() {
 }
 
 #[test]
+fn a_transactions_message_that_need_not_wait_and_leads_nowhere_is_returned() {
+    run(|t| {
+        let mut c = with_queue(t, "direct", "k");
+        c.call(1, "tx.select", "tx.select-ok");
+        c.publish_with(1, "exchange=~x key=none mandatory", &Properties::default(), "back");
+        c.send(1, "tx.commit");
+        c.expect_all(&["1 basic.return code=312 text=NO_ROUTE exchange=~x key=none: back", "1 tx.commit-ok"]);
+    });
+}
+
+#[test]
 fn what_comes_from_another_exchange_waits_too() {
     run(|t| {
         let mut c = with_queue(t, "topic", "a.#");

@@ -34,7 +34,7 @@ pub(in crate::management) fn render(taken: &Taken, is_base64: bool, truncate: Op
 fn properties(message: &Message) -> Value {
     let properties = message.properties();
     let mut fields = Map::new();
-    for (name, value) in texts(&properties) {
+    for (name, value) in properties.texts() {
         if let Some(value) = value {
             fields.insert(name.to_owned(), json!(String::from_utf8_lossy(value)));
         }
@@ -50,22 +50,6 @@ fn properties(message: &Message) -> Value {
         fields.insert("headers".to_owned(), arguments::from_table(&headers));
     }
     if fields.is_empty() { json!([]) } else { Value::Object(fields) }
-}
-
-/// The properties that are short strings, by their names in JSON.
-fn texts<'a>(properties: &Properties<'a>) -> [(&'static str, Option<&'a [u8]>); 10] {
-    [
-        ("content_type", properties.content_type),
-        ("content_encoding", properties.content_encoding),
-        ("correlation_id", properties.correlation_id),
-        ("reply_to", properties.reply_to),
-        ("expiration", properties.expiration),
-        ("message_id", properties.message_id),
-        ("type", properties.kind),
-        ("user_id", properties.user_id),
-        ("app_id", properties.app_id),
-        ("cluster_id", properties.cluster_id),
-    ]
 }
 
 /// Writes the field `properties` of a request as a property list.

@@ -7,7 +7,7 @@ use crate::outbox::Wakes;
 use crate::queue::pager;
 use crate::queue::state::{Command, Load};
 use crate::store::Record;
-use crate::store::index::{IndexEntry, QueueImage, Relocated};
+use crate::store::index::{IndexEntry, PageSummary, QueueImage, Relocated};
 
 impl Queue {
     /// What a checkpoint is to keep, if it changed since it was last asked.
@@ -26,6 +26,11 @@ impl Queue {
         })
     }
 
+    /// Whether that page still is on disk only, in that image.
+    pub(in crate::queue) fn has_cold(&self, level: u8, page: &PageSummary) -> bool {
+        self.inner.lock().state.is_cold(level, page)
+    }
+
     /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
     pub fn records_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
         loop {
@@ -33,7 +38,7 @@ impl Queue {
             let mut is_any = false;
             for page in pages {
                 let Load::Page { level, page } = page else { continue };
-                match pager::read_page(&self.services.store, self.definition.id, level, &page) {
+                match pager::read_page(&self.services.store, self, level, &page) {
                     Ok(command) => {
                         is_any = true;
                         self.answer(command, &mut Wakes::default());

@@ -94,6 +94,11 @@ impl State {
         (entries.collect(), self.ready.cold_pages(from, to))
     }
 
+    /// Whether that page still is on disk only, in that image.
+    pub fn is_cold(&self, level: u8, page: &PageSummary) -> bool {
+        self.ready.cold_page(level, page).is_some()
+    }
+
     /// Takes all messages of a queue that is deleted: entries that are here, and cold pages.
     pub fn take_all(&mut self) -> (Vec<IndexEntry>, Vec<PageSummary>) {
         let ready = self.ready.take();

@@ -313,6 +313,15 @@ impl Ready {
         Some(entry)
     }
 
+    /// Where that page is, if it still is on disk only, in that image.
+    pub(super) fn cold_page(&self, level: u8, page: &PageSummary) -> Option<usize> {
+        let levels = &self.levels[level as usize];
+        let at = levels.page_of(page.first)?;
+        let known = &levels.pages[at];
+        let is_it = known.is_cold && known.image.as_ref().is_some_and(|known| known.image == page.image);
+        is_it.then_some(at)
+    }
+
     /// A cold page's entries are here again; what is left of them if its image was damaged.
     pub(super) fn page_loaded(
         &mut self,
@@ -321,14 +330,11 @@ impl Ready {
         entries: Vec<IndexEntry>,
         is_rebuilt: bool,
     ) {
-        let PageSummary { first, image, .. } = *loaded;
+        let Some(at) = self.cold_page(level, loaded) else { return };
+        let first = loaded.first;
         let Self { levels, deadlines, page_deadlines, paging, .. } = self;
         let levels = &mut levels[level as usize];
-        let Some(at) = levels.page_of(first) else { return };
         let page = &mut levels.pages[at];
-        if !page.is_cold || page.image.as_ref().is_none_or(|summary| summary.image != image) {
-            return;
-        }
         let (mut count, mut bytes) = (page.len(), 0);
         page.is_cold = false;
         if let Some(summary) = page.image.as_ref().filter(|summary| summary.next_deadline != NEVER) {

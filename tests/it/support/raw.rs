@@ -416,14 +416,15 @@ impl Client {
         }
     }
 
-    /// Waits until a queue has no consumers: what follows from a lost connection takes the broker a moment.
-    pub(crate) fn expect_unused(&mut self, channel: u16, queue: &str) {
+    /// Waits until a queue has no more `messages`, or `consumers`: what follows from a lost connection or from a message's
+    /// death takes the broker a moment.
+    pub(crate) fn expect_none(&mut self, channel: u16, queue: &str, what: &str) {
         let started = warren::time::now();
-        let wanted = format!("{queue} has no consumers");
+        let wanted = format!("{queue} has no {what}");
         loop {
             self.send(channel, &format!("queue.declare queue={queue} passive"));
             let seen = self.take(&wanted);
-            if seen.get("consumers") == "0" {
+            if seen.get(what) == "0" {
                 return self.trace.saw(&self.label, &wanted, &wanted);
             }
             if started.elapsed() > PATIENCE {
