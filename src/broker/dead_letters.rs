@@ -71,11 +71,15 @@ impl Broker {
         }
     }
 
+    /// Moves what a queue has, or some of it when others wait for their turn.
     fn move_all(&self, queue: &Weak<Queue>) {
         let Some(queue) = queue.upgrade() else { return };
         loop {
             let mut wakes = Wakes::default();
             match self.move_some(&queue, &mut wakes) {
+                Moved::Some if self.services.dead_letters.have_others() => {
+                    return self.services.dead_letters.add(Arc::downgrade(&queue));
+                }
                 Moved::Some => {}
                 Moved::Nothing => return,
                 Moved::Stuck => return queue.rest(),
@@ -266,5 +270,92 @@ impl Way {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop_moving();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::declare::DeclareQueue;
+    use super::super::{Defaults, Error, Session};
+    use super::*;
+    use crate::arguments::{Table, Value};
+    use crate::definition::Permissions;
+    use crate::message::Properties;
+    use crate::queue::classic::Get;
+    use crate::store;
+    use std::collections::BTreeMap;
+
+    fn broker() -> Arc<Broker> {
+        let (store, recovered) = store::memory::open();
+        let all = || ".*".to_owned();
+        let defaults = Defaults {
+            message_memory_bytes: 1 << 30,
+            durability: Default::default(),
+            log_exchange: false,
+            node: "warren@test".into(),
+            cluster_name: "warren@test".into(),
+            user: "guest".into(),
+            password: b"guest".to_vec(),
+            tags: Vec::new(),
+            vhost: "/".into(),
+            permissions: Permissions { configure: all(), write: all(), read: all() },
+            loopback_users: Vec::new(),
+        };
+        Broker::start(defaults, store, recovered).unwrap()
+    }
+
+    fn declare(broker: &Broker, session: &Session, name: &str, arguments: &[(&str, Value)]) {
+        let arguments: Table = arguments
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone()))
+            .collect::<BTreeMap<_, _>>()
+            .into();
+        let queue = DeclareQueue {
+            name: name.into(),
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments,
+        };
+        drop(broker.declare_queue(session, queue).unwrap());
+    }
+
+    #[test]
+    fn a_queue_with_many_dead_letters_leaves_others_their_turn() {
+        let broker = broker();
+        let user = broker.log_in("guest", b"guest", true).unwrap();
+        let mut session = broker.enter(&user, &"/".into(), None).unwrap();
+        // Its work is done by hand.
+        broker.stop_moving();
+        declare(&broker, &session, "end", &[]);
+        let text = |text: &str| Value::LongString(text.into());
+        let dies = [
+            ("x-max-length", Value::LongLongInt(0)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("end")),
+        ];
+        for (name, count) in [("many", 2 * LETTERS_MAX), ("one", 1)] {
+            declare(&broker, &session, name, &dies);
+            let body = [name.as_bytes()];
+            let message =
+                Arc::new(Message::new("".into(), name.as_bytes(), &[0, 0], &Properties::default(), &body));
+            for _ in 0..count {
+                broker.publish::<Error>(&mut session, &message, None, &mut Wakes::default()).unwrap();
+            }
+        }
+        while let Some(queue) = broker.services.dead_letters.take() {
+            broker.move_all(&queue);
+        }
+        let end = session.vhost.topology().queue("end").cloned().unwrap();
+        let mut place = 0;
+        loop {
+            let Get::Message(taken) = end.get(false, &mut Wakes::default()) else { panic!("it is lost") };
+            if taken.message.body() == b"one" {
+                break;
+            }
+            place += 1;
+        }
+        assert_eq!(place, LETTERS_MAX);
+        assert_eq!(end.figures().ready, LETTERS_MAX);
     }
 }

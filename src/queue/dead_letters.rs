@@ -37,10 +37,15 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// The queue has dead letters now.
-    pub(super) fn add(&self, queue: Weak<Queue>) {
+    /// The queue has dead letters now, or still.
+    pub fn add(&self, queue: Weak<Queue>) {
         self.jobs.lock().queues.push_back(queue);
         self.came.notify_one();
+    }
+
+    /// Whether another queue waits to be looked at.
+    pub fn have_others(&self) -> bool {
+        !self.jobs.lock().queues.is_empty()
     }
 
     /// So many more wait in a queue, or less.
