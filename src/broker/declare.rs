@@ -310,7 +310,8 @@ impl Broker {
             if condition.unused && figures.consumers > 0 {
                 return Err(Error::InUse(resource.clone()));
             }
-            if condition.empty && figures.ready > 0 {
+            // A message that comes back later, or is on its way elsewhere, is here as well.
+            if condition.empty && figures.ready + figures.aside() > 0 {
                 return Err(Error::NotEmpty(resource.clone()));
             }
             Ok(())

@@ -160,6 +160,7 @@ impl Broker {
         outcomes.reduce(Outcome::and).unwrap_or(Outcome::Unroutable)
     }
 
+    #[inline]
     fn enqueue_in(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
         match queues {
             [] => {

@@ -14,7 +14,7 @@ mod publishing;
 mod tests;
 mod work;
 
-pub use figures::{Counters, Figures};
+pub use figures::{Activity, Counters, Figures, SoleConsumers};
 
 use super::Services;
 use super::arguments::Kind;
@@ -163,7 +163,8 @@ pub struct Deleted {
 /// What carrying out a command's effects left to do.
 #[derive(Debug, Default)]
 struct Outcome {
-    taken: Option<Taken>,
+    /// In a box because few commands take one, and all hand the outcome up.
+    taken: Option<Box<Taken>>,
     is_later: bool,
     is_unused: bool,
 }
@@ -398,7 +399,7 @@ impl Queue {
         inner.is_changed = true;
         let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
         *count += 1;
-        Get::Message(taken)
+        Get::Message(*taken)
     }
 
     /// Is notified whenever something was read for the queue. Begin to listen before you ask it.
@@ -490,7 +491,7 @@ impl Queue {
     pub fn purge(&self, wakes: &mut Wakes) -> usize {
         let mut inner = self.inner.lock();
         inner.is_changed = true;
-        let count = inner.state.ready_count();
+        let count = inner.state.ready_count() + inner.state.held_count();
         self.run(&mut inner, Command::Purge, wakes);
         count
     }
@@ -541,32 +542,5 @@ impl Queue {
     /// Whether one consumer at a time is served.
     pub fn has_single_active(&self) -> bool {
         self.inner.lock().settings.shape.single_active
-    }
-
-    /// What it holds now.
-    pub fn figures(&self) -> Figures {
-        Self::figures_of(&self.inner.lock())
-    }
-
-    fn figures_of(inner: &Inner) -> Figures {
-        let (ready_bytes, unacked_bytes) = inner.state.body_bytes();
-        Figures {
-            ready: inner.state.ready_count(),
-            unacked: inner.state.unacked_count(),
-            ready_bytes,
-            unacked_bytes,
-            paged: inner.state.paged_count(),
-            memory_bytes: inner.state.memory_bytes(),
-            leaving: inner.state.leaving_count(),
-            held: inner.state.held_count(),
-            consumers: inner.state.consumer_count(),
-            lease_until: inner.lease_until,
-            counters: inner.counters,
-        }
-    }
-
-    /// Its consumers, for people.
-    pub fn subscriptions(&self) -> Vec<Subscription> {
-        self.inner.lock().subscriptions.iter().flatten().cloned().collect()
     }
 }

@@ -71,9 +71,17 @@ fn keys_live_for_a_time() {
         };
         c.publish_with(1, "key=~q", &brief("brief"), "one");
         publish(&mut c, "key=~q", text("long"), "two");
-        // A message that lives as long says when the time is over.
-        c.declare_with(1, "~clock", "", &[("x-expires", Value::I(10))]);
-        c.expect_gone(1, "~clock");
+        // A dead letter says when the time is over.
+        c.declare(1, "~over", "exclusive");
+        c.consume(1, "~over", "t", "no-ack");
+        let dies = [
+            ("x-message-ttl", Value::I(10)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("~over")),
+        ];
+        c.declare_with(1, "~clock", "exclusive", &dies);
+        c.publish(1, "", "~clock", "tick");
+        c.receive("basic.deliver");
         c.publish_with(1, "key=~q", &brief("brief"), "three");
         publish(&mut c, "key=~q", text("long"), "again");
         c.expect_messages(1, "~q", &["one", "two", "three"]);

@@ -3,6 +3,7 @@
 use crate::support::raw::PATIENCE;
 use crate::support::scenario::run;
 use crate::support::{Client, Properties, Scenario, Value, scenarios, text};
+use serde_json::json;
 
 fn publish(c: &mut Client, properties: &str, body: &str) {
     c.publish_with(1, "key=~q", &Properties::new(properties), body);
@@ -129,6 +130,57 @@ fn a_message_expires_behind_one_that_does_not() {
             assert!(started.elapsed() < PATIENCE, "it does not expire");
         }
         c.get(1, "~q", "basic.get-ok delivery=1 key=~q left=0: stays");
+    });
+}
+
+#[test]
+fn a_queue_that_serves_one_consumer_shows_which_and_who_waits() {
+    run(|t| {
+        let mut c = t.open();
+        c.declare_with(1, "~q", "exclusive", &[("x-single-active-consumer", Value::Bool(true))]);
+        c.consume(1, "~q", "first", "");
+        c.consume(1, "~q", "second", "");
+        let shown = || {
+            let queue = t.shown("/api/queues/%2F/~q");
+            let consumers = queue["consumer_details"].as_array().unwrap().iter();
+            let consumers = consumers.map(|consumer| {
+                let named = |key: &str| consumer[key].as_str().unwrap().to_owned();
+                assert_eq!(consumer["active"], consumer["activity_status"] != "waiting");
+                format!("{} {}", named("consumer_tag"), named("activity_status"))
+            });
+            (queue["single_active_consumer_tag"].clone(), consumers.collect::<Vec<_>>())
+        };
+        let both = ["first single_active", "second waiting"].map(str::to_owned).to_vec();
+        assert_eq!(shown(), ("first".into(), both));
+        c.call(1, "basic.cancel tag=first", "basic.cancel-ok tag=first");
+        assert_eq!(shown(), ("second".into(), vec!["second single_active".to_owned()]));
+        c.declare(1, "~other", "exclusive");
+        c.consume(1, "~other", "alone", "exclusive");
+        let tags = "columns=exclusive_consumer_tag,single_active_consumer_tag";
+        let alone = json!({"exclusive_consumer_tag": "alone", "single_active_consumer_tag": null});
+        assert_eq!(t.shown(&format!("/api/queues/%2F/~other?{tags}")), alone);
+    });
+}
+
+#[test]
+fn a_message_that_waits_to_come_back_is_shown_and_keeps_its_queue_from_being_empty() {
+    run(|t| {
+        let mut c = t.open();
+        let arguments = [("x-delayed-retry-type", text("all")), ("x-delayed-retry-min", Value::I(3_600_000))];
+        c.declare_with(1, "~q", "exclusive", &arguments);
+        publish(&mut c, "", "later");
+        c.call(1, "basic.get queue=~q", "basic.get-ok delivery=1 key=~q left=0: later");
+        c.send(1, "basic.reject delivery=1 requeue");
+        c.expect_queue(1, "~q", 0, 0);
+        let columns = "columns=messages,messages_ready,messages_unacknowledged,messages_delayed,messages_dlx";
+        let shown = json!({
+            "messages": 1, "messages_ready": 0, "messages_unacknowledged": 0, "messages_delayed": 1, "messages_dlx": 0,
+        });
+        assert_eq!(t.shown(&format!("/api/queues/%2F/~q?{columns}")), shown);
+        let why = "406 PRECONDITION_FAILED - queue '~q' in vhost '/' not empty (queue.delete)";
+        c.refused(1, "queue.delete queue=~q if-empty", why);
+        c.call(1, "queue.purge queue=~q", "queue.purge-ok messages=1");
+        c.call(1, "queue.delete queue=~q if-empty", "queue.delete-ok messages=0");
     });
 }
 

@@ -2,7 +2,9 @@
 
 use super::{arguments, connection, policy, stats, vhost::Depth};
 use crate::broker::connections::Connection;
-use crate::queue::{Queue, Subscription, classic::Counters, classic::Figures};
+use crate::name::ConsumerTag;
+use crate::queue::classic::{Activity, Counters, Figures};
+use crate::queue::{Queue, Subscription};
 use serde_json::{Value, json};
 
 /// A queue on a node; `owner` is the connection of an exclusive one.
@@ -13,6 +15,7 @@ pub(in crate::management) fn render(
     node: &str,
 ) -> Value {
     let definition = &queue.definition;
+    let sole = queue.sole_consumers();
     let mut object = json!({
         "name": queue.name.as_str(),
         "vhost": queue.vhost.as_str(),
@@ -27,8 +30,8 @@ pub(in crate::management) fn render(
         "consumers": figures.consumers,
         "consumer_capacity": 0.0,
         "consumer_utilisation": 0.0,
-        "exclusive_consumer_tag": null,
-        "single_active_consumer_tag": null,
+        "exclusive_consumer_tag": sole.exclusive.as_ref().map(ConsumerTag::as_str),
+        "single_active_consumer_tag": sole.single_active.as_ref().map(ConsumerTag::as_str),
         "head_message_timestamp": null,
         "memory": size_of::<Queue>() as u64 + figures.ready_bytes + figures.unacked_bytes,
         "messages_ram": figures.ready + figures.unacked,
@@ -38,6 +41,9 @@ pub(in crate::management) fn render(
         "message_bytes_ready": figures.ready_bytes,
         "message_bytes_unacknowledged": figures.unacked_bytes,
         "message_bytes_ram": figures.ready_bytes + figures.unacked_bytes,
+        "messages_dlx": figures.leaving,
+        "message_bytes_dlx": figures.leaving_bytes,
+        "messages_delayed": figures.held,
     });
     policy::extend(&mut object, &queue.policy());
     stats::extend(&mut object, depth(figures).fields());
@@ -52,7 +58,8 @@ pub(in crate::management) fn render(
 
 /// What a queue holds, to be added up.
 pub(in crate::management) fn depth(figures: &Figures) -> Depth {
-    Depth { ready: figures.ready as u64, unacked: figures.unacked as u64 }
+    let (ready, unacked) = (figures.ready as u64, figures.unacked as u64);
+    Depth { ready, unacked, aside: figures.aside() as u64 }
 }
 
 /// A queue's counters by RabbitMQ's names.
@@ -71,14 +78,18 @@ pub(super) fn message_stats(counters: &Counters) -> [(&'static str, u64); 8] {
 }
 
 /// A consumer of a queue; `channel` is what is shown of its channel.
-pub(in crate::management) fn consumer(queue: &Queue, subscription: &Subscription, channel: Value) -> Value {
+pub(in crate::management) fn consumer(
+    queue: &Queue,
+    (subscription, activity): &(Subscription, Activity),
+    channel: Value,
+) -> Value {
     json!({
         "consumer_tag": subscription.tag.as_str(),
         "ack_required": subscription.acknowledges,
         "exclusive": subscription.exclusive,
         "prefetch_count": subscription.prefetch,
-        "active": true,
-        "activity_status": "up",
+        "active": activity.is_active(),
+        "activity_status": activity.name(),
         "arguments": arguments::from_table(&subscription.arguments),
         "channel_details": channel,
         "queue": { "name": queue.name.as_str(), "vhost": queue.vhost.as_str() },

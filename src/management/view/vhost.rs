@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 pub(in crate::management) struct Depth {
     pub(in crate::management) ready: u64,
     pub(in crate::management) unacked: u64,
+    /// Neither: dead letters on their way, and what came back and waits.
+    pub(in crate::management) aside: u64,
 }
 
 impl Depth {
@@ -16,12 +18,13 @@ impl Depth {
     pub(in crate::management) fn add(&mut self, other: Depth) {
         self.ready += other.ready;
         self.unacked += other.unacked;
+        self.aside += other.aside;
     }
 
     /// The fields `messages`, `messages_ready` and `messages_unacknowledged` with their details.
     pub(in crate::management) fn fields(self) -> Map<String, Value> {
         stats::counters(&[
-            ("messages", self.ready + self.unacked),
+            ("messages", self.ready + self.unacked + self.aside),
             ("messages_ready", self.ready),
             ("messages_unacknowledged", self.unacked),
         ])

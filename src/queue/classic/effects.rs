@@ -107,7 +107,7 @@ impl Queue {
                 if is_durable && !redelivered && work.noted != Some(sequence) {
                     work.delivered.push(sequence);
                 }
-                let message = inner.told(message, returns, failures);
+                let message = if returns == 0 { message } else { inner.told(message, returns, failures) };
                 self.deliver(inner, work, consumer, (sequence, redelivered, message), wakes);
             }
             Effect::Settled(entry) => work.settle(entry),
@@ -123,7 +123,7 @@ impl Queue {
                 inner.counters.redelivered += u64::from(redelivered);
                 let message = inner.told(message, returns, failures);
                 let ready_left = inner.state.ready_count();
-                outcome.taken = Some(Taken { sequence, redelivered, message, ready_left });
+                outcome.taken = Some(Box::new(Taken { sequence, redelivered, message, ready_left }));
             }
             Effect::GetLater => outcome.is_later = true,
             // `subscribe` has looked for it already.
@@ -224,6 +224,7 @@ fn tell_timeout(inner: &Inner, key: ConsumerKey, id: ConsumerId, timeout_ms: u64
 
 impl Inner {
     /// The message as its consumer gets it: told how often it came back, where the queue counts that.
+    #[cold]
     fn told(&self, message: Arc<Message>, returns: u16, failures: u16) -> Arc<Message> {
         if returns == 0 || !self.settings.counts_deliveries {
             return message;

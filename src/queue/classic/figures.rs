@@ -1,5 +1,8 @@
 //! What people are shown of a queue.
 
+use super::{Inner, Queue, Subscription};
+use crate::name::ConsumerTag;
+
 /// What a queue has done since the node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -35,10 +38,108 @@ pub struct Figures {
     pub memory_bytes: u64,
     /// Dead letters on their way.
     pub leaving: usize,
+    pub leaving_bytes: u64,
     /// Messages that came back and are not ready yet.
     pub held: usize,
     pub consumers: usize,
     /// When the queue goes, if nobody uses it until then.
     pub lease_until: Option<crate::time::Millis>,
     pub counters: Counters,
+}
+
+impl Figures {
+    /// Messages that are neither ready nor unacked: dead letters on their way, and those that came back and wait.
+    pub fn aside(&self) -> usize {
+        self.leaving + self.held
+    }
+}
+
+/// Whether a consumer gets messages, in RabbitMQ's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// As all of its queue do.
+    Up,
+    /// It alone of its queue.
+    SingleActive,
+    /// It waits until the active one is gone.
+    Waiting,
+}
+
+impl Activity {
+    /// Whether it gets messages.
+    pub fn is_active(self) -> bool {
+        self != Self::Waiting
+    }
+
+    /// As `activity_status` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::SingleActive => "single_active",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// The consumers of a queue that have it for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoleConsumers {
+    /// It said so.
+    pub exclusive: Option<ConsumerTag>,
+    /// The queue serves one at a time.
+    pub single_active: Option<ConsumerTag>,
+}
+
+impl Queue {
+    /// What it holds now.
+    pub fn figures(&self) -> Figures {
+        Self::figures_of(&self.inner.lock())
+    }
+
+    pub(super) fn figures_of(inner: &Inner) -> Figures {
+        let (ready_bytes, unacked_bytes) = inner.state.body_bytes();
+        Figures {
+            ready: inner.state.ready_count(),
+            unacked: inner.state.unacked_count(),
+            ready_bytes,
+            unacked_bytes,
+            paged: inner.state.paged_count(),
+            memory_bytes: inner.state.memory_bytes(),
+            leaving: inner.state.leaving_count(),
+            leaving_bytes: inner.state.leaving_bytes(),
+            held: inner.state.held_count(),
+            consumers: inner.state.consumer_count(),
+            lease_until: inner.lease_until,
+            counters: inner.counters,
+        }
+    }
+
+    /// Its consumers, and whether they get messages.
+    pub fn subscriptions(&self) -> Vec<(Subscription, Activity)> {
+        let inner = self.inner.lock();
+        let subscriptions = inner.subscriptions.iter().flatten();
+        subscriptions.map(|subscription| (subscription.clone(), inner.activity(subscription))).collect()
+    }
+
+    /// Its consumers that have it for themselves.
+    pub fn sole_consumers(&self) -> SoleConsumers {
+        let inner = self.inner.lock();
+        let tag = |is_it: &dyn Fn(&Subscription) -> bool| {
+            inner.subscriptions.iter().flatten().find(|other| is_it(other)).map(|other| other.tag.clone())
+        };
+        SoleConsumers {
+            exclusive: tag(&|other| other.exclusive),
+            single_active: tag(&|other| inner.activity(other) == Activity::SingleActive),
+        }
+    }
+}
+
+impl Inner {
+    fn activity(&self, subscription: &Subscription) -> Activity {
+        match self.state.active_consumer() {
+            None => Activity::Up,
+            Some(active) if active == subscription.id => Activity::SingleActive,
+            Some(_) => Activity::Waiting,
+        }
+    }
 }

@@ -229,6 +229,7 @@ impl Queue {
     }
 
     /// Enqueues what a record, if there is one, may say was delivered.
+    #[inline]
     fn enqueue(&self, inner: &mut Inner, entry: Entry, is_noted: bool, wakes: &mut Wakes) {
         inner.counters.published += 1;
         inner.is_changed = true;

@@ -46,7 +46,9 @@ impl Work {
         if work.is_large() {
             work = Box::default();
         }
-        work.written.clear();
+        if !work.written.is_empty() {
+            work.written.clear();
+        }
         work.noted = None;
         SPARE.set(Some(work));
         result

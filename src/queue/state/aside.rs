@@ -26,6 +26,7 @@ pub struct Dead {
 pub(super) struct Leaving {
     order: VecDeque<Sequence>,
     dead: HashMap<Sequence, Dead>,
+    body_bytes: u64,
     memory_bytes: u64,
     /// Whoever moves them has been told, and has not found all of them moved since.
     pub(super) is_told: bool,
@@ -35,6 +36,7 @@ impl Leaving {
     pub(super) fn add(&mut self, entry: Entry, reason: Reason) {
         let sequence = entry.index.sequence;
         self.memory_bytes += entry.memory_bytes();
+        self.body_bytes += u64::from(entry.index.body_bytes);
         self.order.push_back(sequence);
         self.dead.insert(sequence, Dead { entry, reason });
     }
@@ -58,6 +60,7 @@ impl Leaving {
     pub(super) fn remove(&mut self, sequence: Sequence) -> Option<Dead> {
         let dead = self.dead.remove(&sequence)?;
         self.memory_bytes -= dead.entry.memory_bytes();
+        self.body_bytes -= u64::from(dead.entry.index.body_bytes);
         while self.order.front().is_some_and(|first| !self.dead.contains_key(first)) {
             self.order.pop_front();
         }
@@ -90,6 +93,10 @@ impl Leaving {
 
     pub(super) fn len(&self) -> usize {
         self.dead.len()
+    }
+
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {

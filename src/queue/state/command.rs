@@ -44,7 +44,7 @@ pub enum Command<'a> {
     Resume(ConsumerKey, ConsumerId),
     /// Change how many the consumer may have unacked.
     SetPrefetch(ConsumerKey, ConsumerId, u32),
-    /// Settle all ready messages.
+    /// Settle all messages that are ready, or came back and will be.
     Purge,
     /// Go on delivering: see [`State::has_more`].
     Continue,

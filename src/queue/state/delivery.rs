@@ -20,9 +20,10 @@ fn holder(key: ConsumerKey, id: ConsumerId, credit: &Arc<ChannelCredit>) -> Hold
 impl State {
     pub(super) fn arrive(&mut self, now: Millis, entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
         self.arrived(entry.index.sequence);
+        let expires_at = entry.index.expires_at;
         self.enqueue(now, entry, is_noted, effects);
         // A message that lives no time at all is delivered at once or never.
-        if self.ready.is_timed() {
+        if expires_at <= now {
             self.expire(now, effects);
         }
         if self.rules.is_bounded() {
@@ -30,6 +31,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn enqueue(&mut self, now: Millis, mut entry: Entry, is_noted: bool, effects: &mut Vec<Effect>) {
         // The common case of a queue that keeps up: nothing waits, so the message goes straight through.
         if self.would_deliver()
@@ -105,6 +107,7 @@ impl State {
         self.dispatch(now, effects);
     }
 
+    #[inline]
     fn deliver(
         &mut self,
         now: Millis,

@@ -41,6 +41,7 @@ impl State {
         }
         // A node may have very many queues of which few will be used soon.
         state.ready.shrink();
+        state.note_time();
         state
     }
 

@@ -102,6 +102,8 @@ pub struct State {
     is_retimed: bool,
     /// When to look for consumers that take too long; none while none can.
     timeouts_at: Option<Millis>,
+    /// Whether the time matters; see [`State::note_time`].
+    is_timed: bool,
     /// What is being read.
     loading: Loading,
     /// Somebody's `Get` waits for the first message to be read.
@@ -137,6 +139,7 @@ impl State {
             (self.is_retimed, self.timeouts_at) = (true, Some(Millis::default()));
         }
         self.rules = rules;
+        self.note_time();
     }
 
     /// Whether a message that came now would wait without being in memory.
@@ -176,6 +179,12 @@ impl State {
         if self.is_timed() {
             self.pass(now, effects);
         }
+        self.carry_out(now, command, effects);
+        self.load(now, effects);
+        self.note_time();
+    }
+
+    fn carry_out(&mut self, now: Millis, command: Command<'_>, effects: &mut Vec<Effect>) {
         match command {
             Command::Enqueue(entry) => self.arrive(now, entry, false, effects),
             Command::EnqueueNoted(entry) => self.arrive(now, entry, true, effects),
@@ -240,7 +249,6 @@ impl State {
                 self.ready.stored(level, sequence, position, record_bytes);
             }
         }
-        self.load(now, effects);
     }
 
     /// Lets time pass: what was held is ready, what lived its time leaves, who took too long is told.
@@ -351,7 +359,17 @@ impl State {
 
     /// Whether the time matters to every command now.
     pub fn is_timed(&self) -> bool {
+        debug_assert!(self.is_timed || !self.minds_time(), "it was noted behind the last command");
+        self.is_timed
+    }
+
+    fn minds_time(&self) -> bool {
         self.ready.is_timed() || self.held.len() > 0 || self.minds_timeouts()
+    }
+
+    /// Every command asks for it several times, and few change it.
+    fn note_time(&mut self) {
+        self.is_timed = self.minds_time();
     }
 
     /// The consumer that is served, where only one is.
@@ -399,6 +417,11 @@ impl State {
     /// How many dead messages are on their way to the dead-letter exchange.
     pub fn leaving_count(&self) -> usize {
         self.leaving.len()
+    }
+
+    /// Their bodies' bytes.
+    pub fn leaving_bytes(&self) -> u64 {
+        self.leaving.body_bytes()
     }
 
     /// How many messages came back and are not ready yet.
