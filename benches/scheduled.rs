@@ -12,8 +12,8 @@ mod client;
 use anyhow::{Context, Result, bail, ensure};
 use client::{Client, properties, publish, table};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use warren::arguments::Value;
@@ -60,7 +60,8 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         command.arg("--data-dir").arg(data).args(["--listen", &address.to_string()]);
         command.args(["--management-listen", "127.0.0.1:0", "--prometheus-listen", "127.0.0.1:0"]);
-        let node = Self(command.stderr(Stdio::null()).spawn()?);
+        let log = std::fs::File::options().append(true).create(true).open(log_of(data))?;
+        let node = Self(command.stderr(log).spawn()?);
         let started = now();
         while TcpStream::connect(address).await.is_err() {
             ensure!(started.elapsed() < Duration::from_secs(60), "the broker does not start");
@@ -77,10 +78,25 @@ impl Node {
     }
 }
 
+/// What the broker says goes beside its data.
+fn log_of(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+/// # Errors
+/// What the broker said went wrong.
+fn check_log(data: &Path) -> Result<()> {
+    let log = std::fs::read_to_string(log_of(data))?;
+    let bad: Vec<_> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
+    ensure!(bad.is_empty(), "the broker said {} such:\n{}", bad.len(), bad[..bad.len().min(9)].join("\n"));
+    Ok(())
+}
+
 async fn run(options: &Options) -> Result<()> {
-    let data = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
+    let data = &directory.path().join("data");
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let node = Node::start(data.path(), address).await?;
+    let node = Node::start(data, address).await?;
     let mut publisher = Client::to(address).await?;
     let delayed = table(&[("x-delayed-type", Value::LongString("fanout".into()))]);
     publisher.declare_exchange_with("later", "x-delayed-message", true, delayed).await?;
@@ -118,7 +134,7 @@ async fn run(options: &Options) -> Result<()> {
     );
     drop(node);
     let killed = now();
-    let node = Node::start(data.path(), address).await?;
+    let node = Node::start(data, address).await?;
     println!(
         "restart: {:.2} s after kill -9, {} MiB resident",
         killed.elapsed().as_secs_f64(),
@@ -154,5 +170,5 @@ async fn run(options: &Options) -> Result<()> {
         at(1.0),
         node.resident_mib()
     );
-    Ok(())
+    check_log(data)
 }

@@ -125,6 +125,8 @@ struct Inner {
     is_changed: bool,
     /// When the queue asked to be woken; [`NEVER`] if it did not.
     woken_at: Millis,
+    /// Pages that were read for the compactor: level, first sequence.
+    lent: Vec<(u8, Sequence)>,
 }
 
 impl Default for Inner {
@@ -144,6 +146,7 @@ impl Default for Inner {
             is_deleted: false,
             is_changed: false,
             woken_at: NEVER,
+            lent: Vec::new(),
         }
     }
 }

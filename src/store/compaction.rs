@@ -11,7 +11,8 @@
 //!    deleted, the reference is given back and nothing is written down: a later slice tries again.
 //! 4. The file goes when nothing refers to it any more and what was moved is durable; see `Shared::remove`.
 //!
-//! It moves at a bounded rate, and not at all while the disk refuses writes or somebody still has to wait for it.
+//! It moves at a bounded rate, works a part of the time only, and not at all while the disk refuses writes or somebody
+//! still has to wait for it.
 
 use super::index::{IndexEntry, Relocated};
 use super::journal::{Phase, Shared};
@@ -20,7 +21,7 @@ use super::record::{Origin, Progress, Settled};
 use super::{Queues, Step};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
-use crate::time::Duration;
+use crate::time::{self, Duration};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -29,6 +30,11 @@ use std::sync::{Arc, Weak};
 const SPARSE_PERCENT: u64 = 30;
 /// How many bytes are moved a second, at most.
 const BYTES_PER_S: u64 = 32 << 20;
+/// The least pause between two slices.
+const PAUSE: Duration = Duration::from_millis(1_000 * SLICE_BYTES / BYTES_PER_S);
+/// It rests so many times as long as it worked: small messages cost more than their bytes say, and whoever is served
+/// meanwhile has the processor.
+const REST: u32 = 3;
 /// How many bytes are read and moved together, about.
 const SLICE_BYTES: u64 = 1 << 20;
 /// How much of a file is asked for at a time: about a slice of a file that is just sparse. Who holds what stands in it has
@@ -68,9 +74,10 @@ impl Compactor {
     /// Runs until the journal is closed or fails.
     pub(super) fn run(mut self) {
         loop {
+            let started = time::now();
             let pause = match self.step() {
                 Step::Over => return,
-                Step::Worked => Duration::from_millis(1_000 * SLICE_BYTES / BYTES_PER_S),
+                Step::Worked => PAUSE.max(started.elapsed() * REST),
                 Step::Waiting(_) => LOOK_INTERVAL,
             };
             let mut state = self.shared.state.lock();

@@ -32,7 +32,16 @@ impl Queue {
     }
 
     /// All entries whose records stand between two positions; pages that may have such are read. Blocks.
+    /// [`Queue::tidy`] is to follow, if there are any.
     pub fn records_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
+        let entries = self.lend_between(from, to);
+        if entries.is_empty() {
+            self.tidy();
+        }
+        entries
+    }
+
+    fn lend_between(&self, from: Position, to: Position) -> Vec<IndexEntry> {
         loop {
             let (entries, pages) = self.inner.lock().state.records_between(from, to);
             let mut is_any = false;
@@ -42,6 +51,7 @@ impl Queue {
                     Ok(command) => {
                         is_any = true;
                         self.answer(command, &mut Wakes::default());
+                        self.inner.lock().lent.push((level, page.first));
                     }
                     Err(error) => tracing::warn!(queue = %self.name, %error, "a page cannot be read"),
                 }
@@ -65,8 +75,9 @@ impl Queue {
     /// Pages that were read for [`Queue::records_between`] may leave memory again.
     pub fn tidy(&self) {
         let mut inner = self.inner.lock();
-        if !inner.is_deleted {
-            self.run(&mut inner, Command::Evict { bytes: 0 }, &mut Wakes::default());
+        let lent = std::mem::take(&mut inner.lent);
+        if !inner.is_deleted && !lent.is_empty() {
+            self.run(&mut inner, Command::PagesBack(&lent), &mut Wakes::default());
         }
     }
 }

@@ -67,6 +67,8 @@ pub enum Command<'a> {
         /// Whether its image is damaged, and the entries are what the journal has of the durable ones.
         is_rebuilt: bool,
     },
+    /// Pages that were read for somebody else, by level and first sequence, are not needed by them any more.
+    PagesBack(&'a [(u8, Sequence)]),
     /// The answer to [`Effect::Note`].
     Noted(Sequence),
     /// The answer to all [`Effect::Note`] that will not come for now, because the disk takes nothing: deliveries go on

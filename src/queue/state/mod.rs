@@ -242,6 +242,9 @@ impl State {
             Command::PageLoaded { level, page, entries, is_rebuilt } => {
                 self.page_loaded(now, level, &page, entries, is_rebuilt, effects);
             }
+            Command::PagesBack(pages) => {
+                pages.iter().for_each(|(level, first)| self.ready.page_back(now, *level, *first));
+            }
             Command::Noted(sequence) => self.noted(now, sequence, effects),
             Command::NotedInVain => self.noted(now, self.noted.asked, effects),
             Command::Evict { bytes } => self.evict(bytes, effects),
@@ -264,8 +267,10 @@ impl State {
         self.mind_timeouts(now, effects);
     }
 
-    /// Asks for what the next deliveries need, and hands on what is to be done with images.
+    /// Hands on what is to be done with images, and asks for what the next deliveries need: in this order, for a page
+    /// that is asked for may be one that has just become cold.
     fn load(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.hand_on(effects);
         if self.ready.missing() > 0 && self.loading == Loading::Nothing {
             let is_wanted = self.has_get_waiting || self.consumers.is_any_ready();
             let window = self.pressure.window;
@@ -279,7 +284,6 @@ impl State {
                 effects.push(Effect::Load(load));
             }
         }
-        self.hand_on(effects);
     }
 
     /// Hands on what is to be done with images: every command does, and whoever makes a queue of what recovery found.

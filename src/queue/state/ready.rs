@@ -368,7 +368,7 @@ impl Ready {
         self.levels[level as usize].drop_if_empty(at);
     }
 
-    /// A page that was loaded because something in it expires goes back, unless more does soon.
+    /// A page that was loaded because something in it expires, or for somebody else, goes back, unless more expires soon.
     pub(super) fn page_back(&mut self, now: Millis, level: u8, first: Sequence) {
         let Some(at) = self.levels[level as usize].page_of(first) else { return };
         let page = &self.levels[level as usize].pages[at];

@@ -40,7 +40,14 @@ impl Paged {
                     let entries = self.images.remove(&page.image).unwrap();
                     rest.extend(entries.into_iter().map(Effect::Settled));
                 }
-                Effect::Load(load) => assert!(self.load.replace(load).is_none(), "one at a time"),
+                Effect::Load(load) => {
+                    let is_there = |page: &PageSummary| self.images.contains_key(&page.image);
+                    assert!(
+                        !matches!(&load, Load::Page { page, .. } if !is_there(page)),
+                        "it is written before"
+                    );
+                    assert!(self.load.replace(load).is_none(), "one at a time");
+                }
                 Effect::Unstored { level, sequence, .. } => {
                     let (position, record_bytes) = (Position(sequence.0 * 10), 10);
                     rest.extend(self.run(now, Command::Stored { level, sequence, position, record_bytes }));
@@ -121,6 +128,44 @@ fn deep(count: u64) -> Paged {
         paged.run(NOW, Command::Evict { bytes: u64::MAX });
     }
     paged
+}
+
+#[test]
+fn a_page_that_becomes_cold_when_it_is_due_is_written_before_it_is_asked_for() {
+    let mut paged = Paged::new(0);
+    for _ in 0..8 * 1024 {
+        let sequence = paged.state.take_sequence();
+        paged.run(NOW, Command::Enqueue(expiring(sequence.0, Millis(NOW.0 + 500))));
+    }
+    // Where the first pages are enough, the others leave memory although they are due soon.
+    while paged.load.is_none() {
+        paged.run(NOW, Command::Evict { bytes: u64::MAX });
+    }
+    assert!(matches!(paged.load, Some(Load::Page { .. })));
+}
+
+#[test]
+fn a_page_that_was_lent_goes_back_unless_it_is_due_soon() {
+    let mut paged = Paged::new(0);
+    for number in 0..8 * 1024 {
+        let sequence = paged.state.take_sequence();
+        let at = if number / 1024 == 2 { Millis(NOW.0 + 3_000) } else { NEVER };
+        paged.run(NOW, Command::Enqueue(expiring(sequence.0, at)));
+    }
+    while paged.state.memory_bytes() > 0 {
+        paged.run(NOW, Command::Evict { bytes: u64::MAX });
+    }
+    let cold = |paged: &Paged| paged.state.records_between(Position(0), Position(u64::MAX)).1;
+    let mut lent = Vec::new();
+    for load in cold(&paged) {
+        let Load::Page { level, page } = load else { panic!("a page is cold") };
+        lent.push((level, page.first));
+        let entries = paged.images[&page.image].clone();
+        paged.run(NOW, Command::PageLoaded { level, page, entries, is_rebuilt: false });
+    }
+    assert_eq!((lent.len(), cold(&paged).len()), (4, 0));
+    paged.run(NOW, Command::PagesBack(&lent));
+    assert_eq!(cold(&paged).len(), 3);
 }
 
 #[test]
