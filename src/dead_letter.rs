@@ -84,15 +84,15 @@ const DEATHS: &str = "x-death";
 const CC: &str = "CC";
 
 /// The message as it is published to the dead-letter exchange: its death written down, without its expiration, and,
-/// where the queue says a routing key, with that one instead of all of its own.
-pub fn dead_letter(message: &Message, death: &Death<'_>, to: &DeadLetters) -> Message {
+/// where the queue says a routing key, with that one instead of all of its own. And where it must not go.
+pub fn dead_letter(message: &Message, death: &Death<'_>, to: &DeadLetters) -> (Message, Cycles) {
     let properties = message.properties();
     // What is no table was refused when the message came in.
     let mut headers = properties.parse_headers().unwrap_or_default();
     if !message.is_dead_letter {
         forget_claims(&mut headers);
     }
-    record(&mut headers, message, death, properties.expiration);
+    let cycles = record(&mut headers, message, death, properties.expiration);
     let own_key = message.routing_key();
     let key = to.routing_key.as_ref().map_or(own_key, |key| key.as_bytes());
     if to.routing_key.is_some() {
@@ -102,9 +102,8 @@ pub fn dead_letter(message: &Message, death: &Death<'_>, to: &DeadLetters) -> Me
     let properties = Properties { headers: Some(&headers), expiration: None, ..properties };
     let mut raw = Vec::new();
     properties.write(&mut raw);
-    Message::new(to.exchange.clone(), key, &raw, &properties, &[message.body()])
-        .at(death.now)
-        .as_dead_letter()
+    let letter = Message::new(to.exchange.clone(), key, &raw, &properties, &[message.body()]);
+    (letter.at(death.now).as_dead_letter(), cycles)
 }
 
 /// What a publisher said of deaths.
@@ -126,7 +125,7 @@ fn text(text: &str) -> Value {
 }
 
 /// Counts the death: one more of its queue and reason, now the newest.
-fn record(headers: &mut Table, message: &Message, death: &Death<'_>, expiration: Option<&[u8]>) {
+fn record(headers: &mut Table, message: &Message, death: &Death<'_>, expiration: Option<&[u8]>) -> Cycles {
     let (queue, reason) = (death.queue.as_str(), death.reason.as_str());
     let mut deaths = deaths(headers);
     let is_same =
@@ -142,16 +141,20 @@ fn record(headers: &mut Table, message: &Message, death: &Death<'_>, expiration:
         None => new_death(headers, message, death, expiration),
     };
     deaths.insert(0, newest);
+    let cycles = Cycles::of(&deaths);
     let deaths: Vec<Value> = deaths.into_iter().map(Value::FieldTable).collect();
     headers.insert(DEATHS.into(), Value::FieldArray(FieldArray::from(deaths)));
-    let last = [("reason", reason), ("queue", queue), ("exchange", message.exchange.as_str())];
-    for (name, value) in last {
-        let first = format!("x-first-death-{name}");
-        if arguments::get(headers, &first).is_none() {
+    for (first, last, value) in [
+        ("x-first-death-reason", "x-last-death-reason", reason),
+        ("x-first-death-queue", "x-last-death-queue", queue),
+        ("x-first-death-exchange", "x-last-death-exchange", message.exchange.as_str()),
+    ] {
+        if arguments::get(headers, first).is_none() {
             headers.insert(first.into(), text(value));
         }
-        headers.insert(format!("x-last-death-{name}").into(), text(value));
+        headers.insert(last.into(), text(value));
     }
+    cycles
 }
 
 fn new_death(headers: &Table, message: &Message, death: &Death<'_>, expiration: Option<&[u8]>) -> Table {
@@ -192,21 +195,20 @@ fn field<'t>(table: &'t Table, name: &str) -> Option<&'t str> {
 }
 
 /// Where a dead letter must not go, because it has come from there by itself: no consumer rejected it on the way.
-#[derive(Debug)]
-pub struct Cycles(Vec<Table>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cycles(Vec<String>);
 
 impl Cycles {
-    /// Of a message that [`dead_letter`] made.
-    pub fn of(letter: &Message) -> Self {
-        let newest_first = deaths(&letter.properties().parse_headers().unwrap_or_default());
-        let is_rejected = |death: &Table| field(death, "reason") == Some(Reason::Rejected.as_str());
+    fn of(newest_first: &[Table]) -> Self {
+        let is_rejected = |death: &&Table| field(death, "reason") == Some(Reason::Rejected.as_str());
         // A rejection anywhere up to a queue's own entry says that somebody looked at it.
-        Self(newest_first.into_iter().take_while(|death| !is_rejected(death)).collect())
+        let own = newest_first.iter().take_while(|death| !is_rejected(death));
+        Self(own.filter_map(|death| field(death, "queue")).map(str::to_owned).collect())
     }
 
     /// Whether it would go round.
     pub fn has(&self, queue: &QueueName) -> bool {
-        self.0.iter().any(|death| field(death, "queue") == Some(queue.as_str()))
+        self.0.iter().any(|other| other == queue.as_str())
     }
 }
 
@@ -228,6 +230,16 @@ mod tests {
     }
 
     fn die(message: &Message, reason: Reason, queue: &str, now: u64, key: Option<&str>) -> Message {
+        die_with_cycles(message, reason, queue, now, key).0
+    }
+
+    fn die_with_cycles(
+        message: &Message,
+        reason: Reason,
+        queue: &str,
+        now: u64,
+        key: Option<&str>,
+    ) -> (Message, Cycles) {
         let death = Death { reason, queue: &queue.into(), now: Millis(now) };
         let to = DeadLetters {
             exchange: "dlx".into(),
@@ -317,14 +329,11 @@ mod tests {
     fn a_cycle_is_one_only_if_nobody_rejected_the_message_on_the_way() {
         let message = published(&Table::default(), None);
         let expired = die(&message, Reason::Expired, "a", 0, None);
-        let full = die(&expired, Reason::MaxLen, "b", 0, None);
-        let cycles = Cycles::of(&full);
+        let (full, cycles) = die_with_cycles(&expired, Reason::MaxLen, "b", 0, None);
         assert_eq!(["a", "b", "c"].map(|queue| cycles.has(&queue.into())), [true, true, false]);
-        let rejected = die(&full, Reason::Rejected, "c", 0, None);
-        let cycles = Cycles::of(&rejected);
+        let (rejected, cycles) = die_with_cycles(&full, Reason::Rejected, "c", 0, None);
         assert_eq!(["a", "b", "c"].map(|queue| cycles.has(&queue.into())), [false; 3]);
-        let later = die(&rejected, Reason::Expired, "d", 0, None);
-        let cycles = Cycles::of(&later);
+        let (_, cycles) = die_with_cycles(&rejected, Reason::Expired, "d", 0, None);
         assert_eq!(["a", "c", "d"].map(|queue| cycles.has(&queue.into())), [false, false, true]);
     }
 

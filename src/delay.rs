@@ -4,7 +4,7 @@
 //! said of its expiration itself waits in a header. So whatever brings the queue back (a checkpoint, a record of the
 //! journal) knows when the message is due.
 
-use crate::arguments::{self, Value};
+use crate::arguments::{self, Table, Value};
 use crate::message::{Message, Properties};
 use crate::time::Millis;
 
@@ -19,8 +19,11 @@ const MS_MAX: i64 = 315_360_000_000;
 ///
 /// `raw_headers` as [`Properties::headers`] has them. A delay that is negative says that the message has waited already.
 pub fn of_headers(raw_headers: Option<&[u8]>) -> Option<u64> {
-    let headers = arguments::parse_table(raw_headers?).ok()?;
-    let ms = match arguments::get(&headers, HEADER)? {
+    of_table(&arguments::parse_table(raw_headers?).ok()?)
+}
+
+fn of_table(headers: &Table) -> Option<u64> {
+    let ms = match arguments::get(headers, HEADER)? {
         Value::Float(ms) => *ms as i64,
         Value::Double(ms) => *ms as i64,
         value => arguments::as_integer(value).or_else(|| arguments::as_text(value)?.parse().ok())?,
@@ -31,12 +34,14 @@ pub fn of_headers(raw_headers: Option<&[u8]>) -> Option<u64> {
 /// The message as it waits.
 pub fn held(message: &Message, delay_ms: u64) -> Message {
     let properties = message.properties();
-    let mut headers = properties.parse_headers().unwrap_or_default();
-    if let Some(expiration) = properties.expiration {
+    let delay = delay_ms.to_string();
+    let headers = properties.expiration.map(|expiration| {
+        let mut headers = properties.parse_headers().unwrap_or_default();
         headers.insert(EXPIRATION.into(), Value::LongString(expiration.into()));
-    }
-    let (headers, delay) = (arguments::write_table(&headers), delay_ms.to_string());
-    let properties = Properties { headers: Some(&headers), expiration: Some(delay.as_bytes()), ..properties };
+        arguments::write_table(&headers)
+    });
+    let headers = headers.as_deref().or(properties.headers);
+    let properties = Properties { headers, expiration: Some(delay.as_bytes()), ..properties };
     let mut raw = Vec::new();
     properties.write(&mut raw);
     message.with_properties(&raw)
@@ -47,8 +52,10 @@ pub fn released(held: &Message, now: Millis) -> Message {
     let properties = held.properties();
     let mut headers = properties.parse_headers().unwrap_or_default();
     let expiration = arguments::get(&headers, EXPIRATION).and_then(arguments::as_text).map(str::to_owned);
-    headers = arguments::without(&headers, EXPIRATION);
-    let waited = of_headers(properties.headers).and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
+    if expiration.is_some() {
+        headers = arguments::without(&headers, EXPIRATION);
+    }
+    let waited = of_table(&headers).and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
     headers.insert(HEADER.into(), Value::LongLongInt(-waited));
     let headers = arguments::write_table(&headers);
     let expiration = expiration.as_ref().map(String::as_bytes);
@@ -61,7 +68,6 @@ pub fn released(held: &Message, now: Millis) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::Table;
 
     fn message(delay: Option<Value>, expiration: Option<&str>) -> Message {
         let mut headers = Table::default();

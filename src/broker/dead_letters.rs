@@ -152,14 +152,14 @@ impl Broker {
         let Some(way) = Way::out_of(queue) else { return (letters, dead) };
         for dead in dead {
             let Some(message) = &dead.entry.message else { continue };
-            let (start, message) = way.address(queue, message, dead.reason, now);
-            let parts = self.route_letter(queue, &start, &message, way.strategy());
+            let addressed = way.address(queue, message, dead.reason, now);
+            let parts = self.route_letter(queue, &addressed, way.strategy());
             let reaches = parts.iter().any(|part| !part.queues.is_empty());
             let is_rejected = parts.iter().any(|part| part.places.is_rejected);
             if way.strategy() == Strategy::AtLeastOnce && (!reaches || is_rejected) {
                 parts.into_iter().for_each(|part| part.places.release(&part.queues));
             } else if !reaches {
-                debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %start,
+                debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %addressed.start,
                     "a dead letter reaches no queue and is dropped");
                 unwanted.push(dead);
             } else {
@@ -170,13 +170,8 @@ impl Broker {
     }
 
     /// The queues that a dead letter reaches, but those that it came from by itself, with its places there.
-    fn route_letter(
-        &self,
-        source: &Queue,
-        start: &ExchangeName,
-        message: &Arc<Message>,
-        strategy: Strategy,
-    ) -> Vec<Part> {
+    fn route_letter(&self, source: &Queue, addressed: &Addressed, strategy: Strategy) -> Vec<Part> {
+        let Addressed { start, message, cycles } = addressed;
         let Some(vhost) = self.vhost(&source.vhost) else { return Vec::new() };
         let properties = message.properties();
         // A header that is no list of keys was refused when the message was published.
@@ -191,7 +186,6 @@ impl Broker {
             if strategy != Strategy::AtLeastOnce || !routed.queues.is_empty() {
                 topology.keep(&routed.kept_by, message);
             }
-            let cycles = Cycles::of(message);
             let wanted = |name: &&QueueName| {
                 let is_cycle = cycles.has(name);
                 if is_cycle {
@@ -225,6 +219,15 @@ impl Broker {
     }
 }
 
+/// A message on its way.
+struct Addressed {
+    /// The exchange that routes it.
+    start: ExchangeName,
+    /// As it goes there.
+    message: Arc<Message>,
+    cycles: Cycles,
+}
+
 /// Which way messages go that leave a queue.
 enum Way {
     /// To a dead-letter exchange.
@@ -249,21 +252,16 @@ impl Way {
         }
     }
 
-    /// The exchange that routes the message, and the message as it goes there.
-    fn address(
-        &self,
-        queue: &Queue,
-        message: &Message,
-        reason: Reason,
-        now: Millis,
-    ) -> (ExchangeName, Arc<Message>) {
-        match self {
+    fn address(&self, queue: &Queue, message: &Message, reason: Reason, now: Millis) -> Addressed {
+        let (start, (message, cycles)) = match self {
             Self::Dead(to) => {
                 let death = Death { reason, queue: &queue.name, now };
-                (to.exchange.clone(), Arc::new(dead_letter::dead_letter(message, &death, to)))
+                (to.exchange.clone(), dead_letter::dead_letter(message, &death, to))
             }
-            Self::Delayed(exchange) => (exchange.clone(), Arc::new(delay::released(message, now))),
-        }
+            // Whoever sent it again has looked at it.
+            Self::Delayed(exchange) => (exchange.clone(), (delay::released(message, now), Cycles::default())),
+        };
+        Addressed { start, message: Arc::new(message), cycles }
     }
 }
 

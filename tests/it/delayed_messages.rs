@@ -53,6 +53,29 @@ fn messages_come_when_their_delay_is_over_the_shortest_first() {
     });
 }
 
+/// Whoever tries again later sends a dead letter as it came, with its history.
+#[test]
+fn a_dead_letter_that_is_sent_again_with_a_delay_reaches_the_queue_it_died_in() {
+    run(|t| {
+        let mut c = t.open();
+        exchange(&mut c, "auto-delete", "direct");
+        c.declare(1, "~failed", "exclusive");
+        let dies = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("~failed"))];
+        c.declare_with(1, "~q", "exclusive", &dies);
+        c.bind(1, "~q", "~x", "again");
+        c.consume(1, "~failed", "t", "no-ack");
+        c.publish_with(1, "key=~q", &Properties::new("expiration=1"), "try");
+        let died = c.receive("basic.deliver");
+        let mut headers = died.properties.headers.unwrap();
+        assert!(headers.iter().any(|(name, _)| name == "x-death"), "{headers:?}");
+        headers.push(("x-delay".into(), Value::I(1)));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        c.consume(1, "~q", "again", "no-ack");
+        c.publish_with(1, "exchange=~x key=again", &Properties::default().headers(&headers), "once more");
+        expect_body(&mut c, "once more");
+    });
+}
+
 #[test]
 fn a_message_that_waited_says_so_and_has_its_own_expiration() {
     run(|t| {
