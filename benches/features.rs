@@ -92,6 +92,7 @@ fn features() -> Vec<Feature> {
             headers: vec![("x-delay", number(1))],
             ..plain("x-delayed-message, 1 ms")
         },
+        plain("plain, once more"),
         Feature { is_durable: true, ..plain("plain, durable") },
         Feature { is_durable: true, ..with("x-queue-type quorum", vec![("x-queue-type", text("quorum"))]) },
         Feature {
@@ -103,7 +104,7 @@ fn features() -> Vec<Feature> {
 }
 
 fn main() -> Result<()> {
-    let (mut messages, mut rounds, mut names) = (100_000u64, 5usize, Vec::new());
+    let (mut messages, mut rounds, mut names) = (50_000u64, 15usize, Vec::new());
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -124,17 +125,18 @@ fn main() -> Result<()> {
             costs.push(measure(feature, messages).with_context(|| feature.name)?);
         }
     }
-    let median = |costs: &Vec<f64>| {
-        let mut costs = costs.clone();
-        costs.sort_unstable_by(f64::total_cmp);
-        costs[costs.len() / 2]
+    let median = |mut values: Vec<f64>| {
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
     };
-    let medians: Vec<f64> = costs.iter().map(median).collect();
-    let of = |name| features.iter().position(|feature| feature.name == name).map(|at| medians[at]);
+    let of = |name| features.iter().position(|feature| feature.name == name).map(|at| &costs[at]);
+    // What two rows differ in that are the same says what a difference means.
     println!("{:<62} {:>10} {:>8}", "", "CPU µs", "beside");
-    for (feature, cost) in features.iter().zip(&medians) {
-        let beside = of(if feature.is_durable { "plain, durable" } else { "plain" }).unwrap_or(*cost);
-        println!("{:<62} {:>10.2} {:>7.2}×", feature.name, cost, cost / beside);
+    for (feature, own) in features.iter().zip(&costs) {
+        let plain = of(if feature.is_durable { "plain, durable" } else { "plain" }).unwrap_or(own);
+        // Of the same round: the machine is not equally fast all the time.
+        let beside = own.iter().zip(plain).map(|(own, plain)| own / plain).collect();
+        println!("{:<62} {:>10.2} {:>7.2}×", feature.name, median(own.clone()), median(beside));
     }
     Ok(())
 }
@@ -178,9 +180,13 @@ async fn run(feature: &Feature, messages: u64) -> Result<f64> {
     let frames = |number: u64| publish(exchange, key, &list(feature, number), &[b'x'; 16]);
     // Made before, as far as they are alike.
     let alike = (0..BATCH).flat_map(frames).collect::<Vec<u8>>();
-    let started = cpu_seconds();
-    let mut published = 0;
-    while published < messages {
+    // The first ones warm up.
+    let warm = (messages / 5).next_multiple_of(BATCH);
+    let (mut started, mut published) = (0.0, 0);
+    while published < warm + messages {
+        if published == warm {
+            started = cpu_seconds();
+        }
         if feature.counted.is_some() {
             let batch = (published..published + BATCH).flat_map(frames).collect::<Vec<u8>>();
             publisher.stream.write_all(&batch).await?;
