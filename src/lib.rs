@@ -6,7 +6,7 @@
 //! - decisions, pure: [`exchange`] [`queue::state`] [`event`], and [`amqp`] but for its driver
 //! - state that lasts or is shared: [`store`] [`outbox`] [`auth`]
 //! - queues: [`queue`]
-//! - what every protocol shares: [`broker`]
+//! - what every protocol shares: [`broker`]; pure in it: [`broker::policy`]
 //! - edges: [`amqp::driver`] [`management`]
 //! - [`server`] puts them together; [`ctl`] is the admin tool and sees the HTTP API only.
 

@@ -5,10 +5,14 @@
 //! another's. A durable message leaves its queue in the same group of the journal in which it enters the others, so that
 //! a crash loses none and doubles none. Dead letters of a queue are moved in the order in which they died.
 
+#[cfg(test)]
+mod tests;
+
 use super::Broker;
 use super::enqueue::{Part, Places};
 use super::session::seed;
 use super::special::{Parcel, Special};
+use super::topology::ExchangeCounters;
 use crate::dead_letter::{self, Cycles, DeadLetters, Death, Reason, Strategy};
 use crate::definition::Role;
 use crate::delay;
@@ -35,6 +39,24 @@ struct Letter {
     dead: Dead,
     /// As it goes into its queues, and as it waits where it is delayed.
     parts: Vec<Part>,
+}
+
+/// Where a dead letter goes.
+#[derive(Default)]
+struct LetterRoute {
+    parts: Vec<Part>,
+    /// None if its exchange is not there.
+    passed: Option<Passed>,
+}
+
+/// The exchanges that a dead letter passes.
+struct Passed {
+    /// Of the first one.
+    counters: Arc<ExchangeCounters>,
+    /// How many queues it reaches.
+    count: usize,
+    /// Those that keep it in their histories.
+    kept_by: Vec<ExchangeName>,
 }
 
 /// What became of the first dead letters of a queue.
@@ -153,12 +175,18 @@ impl Broker {
         for dead in dead {
             let Some(message) = &dead.entry.message else { continue };
             let addressed = way.address(queue, message, dead.reason, now);
-            let parts = self.route_letter(queue, &addressed, way.strategy());
+            let LetterRoute { parts, passed } = self.route_letter(queue, &addressed);
             let reaches = parts.iter().any(|part| !part.queues.is_empty());
             let is_rejected = parts.iter().any(|part| part.places.is_rejected);
             if way.strategy() == Strategy::AtLeastOnce && (!reaches || is_rejected) {
                 parts.into_iter().for_each(|part| part.places.release(&part.queues));
-            } else if !reaches {
+                continue;
+            }
+            // One that stays is routed again: it has passed nothing.
+            if let Some(passed) = passed {
+                self.note_passed(queue, &addressed, &passed);
+            }
+            if !reaches {
                 debug!(queue = %queue.name, vhost = %queue.vhost, exchange = %addressed.start,
                     "a dead letter reaches no queue and is dropped");
                 unwanted.push(dead);
@@ -170,22 +198,18 @@ impl Broker {
     }
 
     /// The queues that a dead letter reaches, but those that it came from by itself, with its places there.
-    fn route_letter(&self, source: &Queue, addressed: &Addressed, strategy: Strategy) -> Vec<Part> {
+    fn route_letter(&self, source: &Queue, addressed: &Addressed) -> LetterRoute {
         let Addressed { start, message, cycles } = addressed;
-        let Some(vhost) = self.vhost(&source.vhost) else { return Vec::new() };
+        let Some(vhost) = self.vhost(&source.vhost) else { return LetterRoute::default() };
         let properties = message.properties();
         // A header that is no list of keys was refused when the message was published.
         let keys = extra_keys(&properties).map(|extra| extra.keys).unwrap_or_default();
-        let parcels = {
+        let (parcels, passed) = {
             let topology = vhost.topology();
-            let Some(exchange) = topology.exchange(start.as_str()) else { return Vec::new() };
+            let Some(exchange) = topology.exchange(start.as_str()) else { return LetterRoute::default() };
             let publish =
                 exchange::Publish::new(message.routing_key(), &keys, &properties).with_random(seed());
             let routed = topology.route(start, &publish);
-            // One that stays is routed again.
-            if strategy != Strategy::AtLeastOnce || !routed.queues.is_empty() {
-                topology.keep(&routed.kept_by, message);
-            }
             let wanted = |name: &&QueueName| {
                 let is_cycle = cycles.has(name);
                 if is_cycle {
@@ -195,14 +219,25 @@ impl Broker {
             };
             let names = routed.queues.iter().filter(wanted);
             let queues: Arc<[_]> = names.filter_map(|name| topology.queue(name.as_str()).cloned()).collect();
-            exchange.counters.count(queues.len());
-            Special::delaying(&topology, &routed.delayed_by).parcels(message, &queues)
+            let parcels = Special::delaying(&topology, &routed.delayed_by).parcels(message, &queues);
+            let counters = Arc::clone(&exchange.counters);
+            (parcels, Passed { counters, count: queues.len(), kept_by: routed.kept_by })
         };
         let part = |(message, queues): Parcel| {
             let places = Places::reserve_in_all(&queues, &message);
             Part { message, queues, places }
         };
-        parcels.into_iter().flatten().map(part).collect()
+        LetterRoute { parts: parcels.into_iter().flatten().map(part).collect(), passed: Some(passed) }
+    }
+
+    /// The exchanges count and keep a message that leaves its queue.
+    fn note_passed(&self, source: &Queue, addressed: &Addressed, passed: &Passed) {
+        passed.counters.count(passed.count);
+        if !passed.kept_by.is_empty()
+            && let Some(vhost) = self.vhost(&source.vhost)
+        {
+            vhost.topology().keep(&passed.kept_by, &addressed.message);
+        }
     }
 
     /// Out of their queue and into the others, in one group of the journal.
@@ -268,92 +303,5 @@ impl Way {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop_moving();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::declare::DeclareQueue;
-    use super::super::{Defaults, Error, Session};
-    use super::*;
-    use crate::arguments::{Table, Value};
-    use crate::definition::Permissions;
-    use crate::message::Properties;
-    use crate::queue::classic::Get;
-    use crate::store;
-    use std::collections::BTreeMap;
-
-    fn broker() -> Arc<Broker> {
-        let (store, recovered) = store::memory::open();
-        let all = || ".*".to_owned();
-        let defaults = Defaults {
-            message_memory_bytes: 1 << 30,
-            durability: Default::default(),
-            log_exchange: false,
-            node: "warren@test".into(),
-            cluster_name: "warren@test".into(),
-            user: "guest".into(),
-            password: b"guest".to_vec(),
-            tags: Vec::new(),
-            vhost: "/".into(),
-            permissions: Permissions { configure: all(), write: all(), read: all() },
-            loopback_users: Vec::new(),
-        };
-        Broker::start(defaults, store, recovered).unwrap()
-    }
-
-    fn declare(broker: &Broker, session: &Session, name: &str, arguments: &[(&str, Value)]) {
-        let arguments: Table = arguments
-            .iter()
-            .map(|(key, value)| ((*key).into(), value.clone()))
-            .collect::<BTreeMap<_, _>>()
-            .into();
-        let queue = DeclareQueue {
-            name: name.into(),
-            durable: false,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-        };
-        drop(broker.declare_queue(session, queue).unwrap());
-    }
-
-    #[test]
-    fn a_queue_with_many_dead_letters_leaves_others_their_turn() {
-        let broker = broker();
-        let user = broker.log_in("guest", b"guest", true).unwrap();
-        let mut session = broker.enter(&user, &"/".into(), None).unwrap();
-        // Its work is done by hand.
-        broker.stop_moving();
-        declare(&broker, &session, "end", &[]);
-        let text = |text: &str| Value::LongString(text.into());
-        let dies = [
-            ("x-max-length", Value::LongLongInt(0)),
-            ("x-dead-letter-exchange", text("")),
-            ("x-dead-letter-routing-key", text("end")),
-        ];
-        for (name, count) in [("many", 2 * LETTERS_MAX), ("one", 1)] {
-            declare(&broker, &session, name, &dies);
-            let body = [name.as_bytes()];
-            let message =
-                Arc::new(Message::new("".into(), name.as_bytes(), &[0, 0], &Properties::default(), &body));
-            for _ in 0..count {
-                broker.publish::<Error>(&mut session, &message, None, &mut Wakes::default()).unwrap();
-            }
-        }
-        while let Some(queue) = broker.services.dead_letters.take() {
-            broker.move_all(&queue);
-        }
-        let end = session.vhost.topology().queue("end").cloned().unwrap();
-        let mut place = 0;
-        loop {
-            let Get::Message(taken) = end.get(false, &mut Wakes::default()) else { panic!("it is lost") };
-            if taken.message.body() == b"one" {
-                break;
-            }
-            place += 1;
-        }
-        assert_eq!(place, LETTERS_MAX);
-        assert_eq!(end.figures().ready, LETTERS_MAX);
     }
 }

@@ -5,7 +5,8 @@
 //! for an exchange from which no binding leads anywhere.
 
 use super::enqueue::Places;
-use super::session::Session;
+use super::session::{Session, seed};
+use super::special::Special;
 use super::{Broker, Vhost};
 use crate::arguments::{self, ShortString, Table, Value};
 use crate::auth::User;
@@ -27,8 +28,10 @@ pub const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
 pub const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
 /// Where log lines go.
 pub const LOG_EXCHANGE: &str = "amq.rabbitmq.log";
-/// So much may wait to be published; what comes then is dropped and counted.
+/// So many may wait to be published; what comes then is dropped and counted.
 const WAITING_MAX: usize = 100_000;
+/// So much memory may they take: the firehose copies bodies.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// A message of the broker's own.
 #[derive(Debug)]
@@ -37,10 +40,16 @@ struct Own {
     message: Arc<Message>,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Own>,
+    bytes: usize,
+}
+
 /// What waits to be published.
 #[derive(Debug, Default)]
 pub struct Events {
-    waiting: Mutex<VecDeque<Own>>,
+    waiting: Mutex<Waiting>,
     came: Notify,
     /// Whether anybody listens to events.
     is_heard: AtomicBool,
@@ -60,12 +69,16 @@ impl Events {
 
     fn push(&self, own: Own) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= WAITING_MAX {
+        let bytes = waiting.bytes + own.message.memory_bytes();
+        // A large one alone is not too much.
+        let is_too_much = bytes > WAITING_BYTES_MAX && !waiting.messages.is_empty();
+        if waiting.messages.len() >= WAITING_MAX || is_too_much {
             drop(waiting);
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
-        waiting.push_back(own);
+        waiting.bytes = bytes;
+        waiting.messages.push_back(own);
         drop(waiting);
         self.came.notify_one();
     }
@@ -181,12 +194,22 @@ impl Broker {
 
     /// Publishes what waits, for ever.
     pub async fn publish_events(&self) {
+        let mut told = 0;
         loop {
             let came = self.events.came.notified();
-            let waiting = std::mem::take(&mut *self.events.waiting.lock());
+            let waiting = std::mem::take(&mut *self.events.waiting.lock()).messages;
             if waiting.is_empty() {
                 came.await;
                 continue;
+            }
+            // Not where they are dropped: what is logged may be published, too.
+            let dropped = self.events.dropped();
+            if dropped > told {
+                tracing::warn!(
+                    count = dropped - told,
+                    "events, traces or log lines came too fast and were dropped"
+                );
+                told = dropped;
             }
             let mut wakes = Wakes::default();
             for Own { vhost, message } in waiting {
@@ -200,21 +223,25 @@ impl Broker {
     }
 
     fn publish_one(&self, vhost: &Vhost, message: &Arc<Message>, wakes: &mut Wakes) {
-        let queues: Vec<_> = {
+        let parcels = {
             let topology = vhost.topology();
             let properties = message.properties();
             let publish = exchange::Publish::new(message.routing_key(), &[], &properties);
-            let routed = topology.route(&message.exchange, &publish);
+            let routed = topology.route(&message.exchange, &publish.with_random(seed()));
             if let Some(exchange) = topology.exchange(message.exchange.as_str()) {
                 exchange.counters.count(routed.queues.len());
             }
-            routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned()).collect()
+            topology.keep(&routed.kept_by, message);
+            let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());
+            Special::delaying(&topology, &routed.delayed_by).parcels(message, &queues.collect())
         };
-        let _hold = self.store.hold_checkpoints();
-        let places = Places::reserve(&queues, message);
-        let record = || self.store.append_publish(message, &places.targets(), Origin::default());
-        let appended = places.is_kept().then(record);
-        places.enqueue(&queues, appended, message, wakes);
+        for (message, queues) in parcels.into_iter().flatten() {
+            let _hold = self.store.hold_checkpoints();
+            let places = Places::reserve(&queues, &message);
+            let record = || self.store.append_publish(&message, &places.targets(), Origin::default());
+            let appended = places.is_kept().then(record);
+            places.enqueue(&queues, appended, &message, wakes);
+        }
     }
 }
 
@@ -236,4 +263,39 @@ fn own_message(exchange: &str, key: &str, headers: &Table, body: &[u8], now: Mil
     }
     let key = &key.as_bytes()[..end];
     Arc::new(Message::new(ExchangeName::new(exchange), key, &raw, &properties, &[body]).at(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_told_is_bounded_in_number_and_in_bytes() {
+        let push = |events: &Events, body: &[u8]| {
+            let message = own_message(TRACE_EXCHANGE, "k", &Table::default(), body, Millis(0));
+            events.push(Own { vhost: "/".into(), message });
+        };
+        let large = vec![0; WAITING_BYTES_MAX / 2];
+        let events = Events::default();
+        for _ in 0..3 {
+            push(&events, &large);
+        }
+        assert_eq!(
+            (events.waiting.lock().messages.len(), events.dropped()),
+            (1, 2),
+            "with what it takes beside"
+        );
+        std::mem::take(&mut *events.waiting.lock());
+        push(&events, &vec![0; 2 * WAITING_BYTES_MAX]);
+        assert_eq!(
+            (events.waiting.lock().messages.len(), events.dropped()),
+            (1, 2),
+            "alone it is not too much"
+        );
+        let events = Events::default();
+        for _ in 0..WAITING_MAX + 7 {
+            push(&events, b"");
+        }
+        assert_eq!((events.waiting.lock().messages.len(), events.dropped()), (WAITING_MAX, 7));
+    }
 }

@@ -300,4 +300,40 @@ fn log_lines_are_published_where_that_is_asked_for() {
     process.stop();
 }
 
+#[test]
+fn an_exchange_with_a_history_keeps_events_for_who_comes_later() {
+    run(|t| {
+        let mut c = t.open();
+        c.call_with(
+            1,
+            "exchange.declare exchange=~x type=x-recent-history",
+            &[("x-recent-history-length", Value::I(1))],
+            "exchange.declare-ok",
+        );
+        c.call(
+            1,
+            "exchange.bind destination=~x source=amq.rabbitmq.event key=queue.deleted",
+            "exchange.bind-ok",
+        );
+        // It says when the events are out.
+        let mut watcher = t.open();
+        watcher.declare(1, "~watch", "exclusive");
+        watcher.bind(1, "~watch", "amq.rabbitmq.event", "queue.deleted");
+        watcher.consume(1, "~watch", "w", "no-ack");
+        for queue in ["~one", "~two"] {
+            c.declare(1, queue, "exclusive");
+            c.call(1, &format!("queue.delete queue={queue}"), "queue.delete-ok messages=0");
+        }
+        let name = format!("{}two", t.trace.prefix);
+        while shown(&watcher.receive("basic.deliver"), "name") != name {}
+        c.declare(1, "~late", "exclusive");
+        c.bind(1, "~late", "~x", "");
+        c.send(1, "basic.get queue=~late no-ack");
+        // Other tests delete queues, too.
+        let kept = c.receive("basic.get-ok");
+        assert_eq!(kept.get("key"), "queue.deleted");
+        c.call(1, "exchange.delete exchange=~x", "exchange.delete-ok");
+    });
+}
+
 scenarios![what_is_published_and_delivered_is_copied, nothing_is_copied_once_it_is_off];
