@@ -56,13 +56,27 @@ pub fn released(held: &Message, now: Millis) -> Message {
         headers = arguments::without(&headers, EXPIRATION);
     }
     let waited = of_table(&headers).and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
-    headers.insert(HEADER.into(), Value::LongLongInt(-waited));
+    let negative = negative(arguments::get(&headers, HEADER), waited);
+    headers.insert(HEADER.into(), negative);
     let headers = arguments::write_table(&headers);
     let expiration = expiration.as_ref().map(String::as_bytes);
     let properties = Properties { headers: Some(&headers), expiration, ..properties };
     let mut raw = Vec::new();
     properties.write(&mut raw);
     held.with_properties(&raw).at(now)
+}
+
+/// The delay as a negative number, of the type that its publisher chose if that has negative ones: clients do not agree on
+/// what the others mean.
+fn negative(delay: Option<&Value>, ms: i64) -> Value {
+    match delay {
+        Some(Value::ShortShortInt(delay)) => Value::ShortShortInt(-delay),
+        Some(Value::ShortInt(delay)) => Value::ShortInt(-delay),
+        Some(Value::LongInt(delay)) => Value::LongInt(-delay),
+        Some(Value::Float(delay)) => Value::Float(-delay),
+        Some(Value::Double(delay)) => Value::Double(-delay),
+        _ => i32::try_from(-ms).map_or(Value::LongLongInt(-ms), Value::LongInt),
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +113,26 @@ mod tests {
     }
 
     #[test]
+    fn what_has_waited_is_a_negative_number_of_the_same_type_if_there_is_one() {
+        let negative = |delay| {
+            let released = released(&held(&message(Some(delay), None), 70), Millis(0));
+            let headers = released.properties().parse_headers().unwrap();
+            arguments::get(&headers, HEADER).unwrap().clone()
+        };
+        for (delay, expected) in [
+            (Value::ShortShortInt(70), Value::ShortShortInt(-70)),
+            (Value::ShortInt(70), Value::ShortInt(-70)),
+            (Value::LongInt(70), Value::LongInt(-70)),
+            (Value::Double(70.5), Value::Double(-70.5)),
+            (Value::LongUInt(70), Value::LongInt(-70)),
+            (Value::LongString("70".into()), Value::LongInt(-70)),
+            (Value::LongLongInt(1 << 33), Value::LongLongInt(-(1 << 33))),
+        ] {
+            assert_eq!(negative(delay), expected);
+        }
+    }
+
+    #[test]
     fn it_waits_for_its_delay_and_then_has_its_own_expiration_again() {
         for expiration in [None, Some("9")] {
             let original = message(Some(Value::LongInt(30)), expiration);
@@ -109,7 +143,7 @@ mod tests {
             assert_eq!((released.received_at, released.body()), (Millis(80), &b"body"[..]));
             let headers = released.properties().parse_headers().unwrap();
             let mut expected = original.properties().parse_headers().unwrap();
-            expected.insert(HEADER.into(), Value::LongLongInt(-30));
+            expected.insert(HEADER.into(), Value::LongInt(-30));
             assert_eq!(headers, expected);
             assert_eq!(of_headers(released.properties().headers), None);
         }

@@ -86,7 +86,7 @@ fn a_message_that_waited_says_so_and_has_its_own_expiration() {
         c.consume(1, "~q", "t", "no-ack");
         c.expect(
             "1 basic.deliver tag=t delivery=1 exchange=~x key=k {delivery-mode=2 expiration=60000 message-id=m \
-             headers={a='b' x-delay=l-20}}: one",
+             headers={a='b' x-delay=I-20}}: one",
         );
     });
 }
