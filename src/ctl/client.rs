@@ -59,6 +59,18 @@ impl Client {
         self.answer(path, request.send(body.to_string())).map(drop)
     }
 
+    /// Sends an object to a path; the answer, or null if there is none.
+    pub(super) fn post(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        let request = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+        let request = request.header("content-type", "application/json");
+        let text = self.answer(path, request.send(body.to_string()))?;
+        if text.is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_str(&text).map_err(|_| self.no_broker())
+        }
+    }
+
     /// Deletes the object at a path.
     pub(super) fn delete(&self, path: &[&str]) -> Result<(), Failure> {
         let request = self.agent.delete(self.url(path)).header("authorization", &self.authorization);

@@ -8,6 +8,7 @@ mod channels;
 mod client;
 mod connections;
 mod consumers;
+mod definitions;
 mod exchanges;
 mod failure;
 mod limits;
@@ -62,6 +63,8 @@ const COMMANDS: &[Command] = &[
     limits::SET_USER_LIMITS,
     limits::CLEAR_USER_LIMITS,
     limits::LIST_USER_LIMITS,
+    definitions::EXPORT_DEFINITIONS,
+    definitions::IMPORT_DEFINITIONS,
     queues::LIST_QUEUES,
     exchanges::LIST_EXCHANGES,
     bindings::LIST_BINDINGS,

@@ -1,5 +1,6 @@
 //! Whole command lines against a server that answers as it is told and keeps what it was asked.
 
+mod definitions;
 mod governing;
 
 use super::*;

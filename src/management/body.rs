@@ -69,6 +69,21 @@ impl Body {
         self.get(key).map(number).transpose()
     }
 
+    /// The objects of a list, empty when it is missing.
+    /// # Errors
+    /// 400 for another kind of value.
+    pub(super) fn objects(&self, key: &str) -> Result<Vec<Body>, Error> {
+        let object = |item: &Value| match item {
+            Value::Object(fields) => Ok(Body(fields.clone())),
+            _ => Err(wrong(key, "a list of objects")),
+        };
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => items.iter().map(object).collect(),
+            Some(_) => Err(wrong(key, "a list of objects")),
+        }
+    }
+
     /// The object, empty when it is missing. RabbitMQ also takes an empty list for an empty object.
     /// # Errors
     /// 400 for another kind of value.

@@ -9,6 +9,7 @@
 mod access;
 mod body;
 mod call;
+mod definitions;
 mod error;
 mod node;
 mod query;
@@ -69,6 +70,12 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/extensions", Management, overview::extensions),
     route(Method::GET, "/api/nodes", Monitoring, nodes::list),
     route(Method::GET, "/api/nodes/{name}", Monitoring, nodes::show),
+    route(Method::GET, "/api/definitions", Administrator, routes::definitions::export),
+    route(Method::POST, "/api/definitions", Administrator, routes::definitions::import),
+    route(Method::GET, "/api/definitions/{vhost}", Administrator, routes::definitions::export_vhost),
+    route(Method::POST, "/api/definitions/{vhost}", Administrator, routes::definitions::import_into_vhost),
+    route(Method::GET, "/api/all-configuration", Administrator, routes::definitions::export),
+    route(Method::POST, "/api/all-configuration", Administrator, routes::definitions::import),
     route(Method::GET, "/api/vhosts", Management, vhosts::list),
     route(Method::GET, "/api/vhosts/{vhost}", Management, vhosts::show),
     route(Method::PUT, "/api/vhosts/{vhost}", Administrator, vhosts::put),
@@ -186,6 +193,8 @@ const ROUTES: &[Route] = &[
 enum Answer {
     /// 200 and an object or a list.
     Json(Value),
+    /// 200 and a file to be kept under that name.
+    File(Value, String),
     /// 200 and a page for people.
     Html(String),
     /// 201, with the path where the new object is if it is not that of the request.
@@ -209,6 +218,11 @@ impl IntoResponse for Answer {
             [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
         match self {
             Answer::Json(value) => (UNCACHED, axum::Json(value)).into_response(),
+            Answer::File(value, name) => {
+                let name = name.replace(|c: char| c.is_control() || "\"\\/".contains(c), "_");
+                let kept = format!("attachment; filename=\"{name}\"");
+                (UNCACHED, [(header::CONTENT_DISPOSITION, kept)], axum::Json(value)).into_response()
+            }
             Answer::Html(page) => Html(page).into_response(),
             Answer::Created(None) => StatusCode::CREATED.into_response(),
             Answer::Created(Some(location)) => {

@@ -1,5 +1,6 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
+mod definitions;
 mod governing;
 
 use super::*;
@@ -62,7 +63,7 @@ impl Api {
             data_dir: ".".into(),
             memory_limit: 1,
             disk_free_limit: 1,
-            body_bytes_max: 1000,
+            body_bytes_max: 10_000,
             operator_policies_are_fixed,
         };
         runtime.spawn(serve(listener, Arc::new(node), std::future::pending()));
@@ -485,7 +486,7 @@ fn bad_requests_of_every_kind_are_answered() {
     assert_eq!(response.status(), 405);
     assert_eq!(api.ask_as("guest:guest", "PUT", "/api/queues/%2F/q", "[1").status(), 400);
     assert_eq!(
-        api.put("/queues/%2F/q", json!({"arguments": {"x": "y".repeat(2000)}})),
+        api.put("/queues/%2F/q", json!({"arguments": {"x": "y".repeat(20_000)}})),
         bad("Exceeded HTTP request body size limit")
     );
     assert_eq!(api.ask_as("guest:guest", "GET", "/api/queues/%FF", "").status(), 400);

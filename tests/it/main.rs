@@ -18,6 +18,7 @@ mod consuming;
 mod content;
 mod dead_letters;
 mod deduplication;
+mod definitions;
 mod delayed_messages;
 mod differential;
 mod direct_reply_to;

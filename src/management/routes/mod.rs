@@ -5,6 +5,7 @@ pub(super) mod bindings;
 pub(super) mod channels;
 pub(super) mod connections;
 pub(super) mod consumers;
+pub(super) mod definitions;
 pub(super) mod exchanges;
 pub(super) mod health;
 pub(super) mod home;

@@ -42,7 +42,11 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     Ok(Answer::put(call.settled(put)?))
 }
 
-fn new_password(body: &Body) -> Result<NewPassword, Error> {
+/// The password that an object has: plain, as a hash, or none.
+///
+/// # Errors
+/// 400 for both.
+pub(in crate::management) fn new_password(body: &Body) -> Result<NewPassword, Error> {
     match (body.text("password")?, body.text("password_hash")?) {
         (Some(_), Some(_)) => Err(Error::BadRequest("both_password_and_password_hash_are_provided".into())),
         (Some(""), None) | (None, Some("") | None) => Ok(NewPassword::Nothing),

@@ -5,6 +5,7 @@
 pub(super) mod arguments;
 pub(super) mod binding;
 pub(super) mod connection;
+pub(super) mod definitions;
 pub(super) mod exchange;
 pub(super) mod message;
 pub(super) mod node;
