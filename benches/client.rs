@@ -39,6 +39,7 @@ pub(crate) fn defaults() -> Defaults {
         },
         message_memory_bytes: 1 << 30,
         durability: Durability::Sync,
+        has_user: true,
         log_exchange: false,
         loopback_users: Vec::new(),
     }

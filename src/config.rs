@@ -60,6 +60,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether log lines go to `amq.rabbitmq.log`, too.
     pub log_exchange: bool,
+    /// Definitions that are imported at every start.
+    pub load_definitions: Option<PathBuf>,
     pub cluster_name: Option<String>,
     pub management_body_bytes_max: usize,
     /// Operator policies are as they are: nobody changes them over the HTTP API.

@@ -8,6 +8,7 @@ use crate::amqp::driver;
 use crate::amqp::handshake::Limits;
 use crate::broker::{self, Broker, Defaults};
 use crate::config::{self, Config};
+use crate::durability::Level;
 use crate::event::Event;
 use crate::management;
 use crate::name::{UserName, VhostName};
@@ -103,6 +104,12 @@ pub enum StartError {
     /// The broker cannot be built.
     #[error(transparent)]
     Broker(#[from] broker::StartError),
+    /// There are no definitions where they should be, or they make no sense.
+    #[error(transparent)]
+    Definitions(#[from] management::LoadError),
+    /// What was loaded cannot be made durable.
+    #[error(transparent)]
+    Journal(#[from] JournalFailed),
     /// An address is taken or not ours.
     #[error("cannot listen on {address} for {protocol}: {source}; is another broker running there?")]
     Listen {
@@ -140,12 +147,17 @@ impl Server {
                 bound.push((protocol, bind(address).await.map_err(refused)?));
             }
         }
+        let loadable = config.load_definitions.as_deref().map(management::Loadable::read).transpose()?;
         let started = time::now();
         let sync_delay = config.durability.sync_delay();
         let options = store::Options { sync_delay, ..store::Options::new(&config.data_dir) };
         let (store, recovered) = store::open(options)?;
         report(&recovered.report, time::now() - started);
-        let broker = Broker::start(defaults(&config), store.clone(), recovered)?;
+        let has_user = !loadable.as_ref().is_some_and(management::Loadable::has_users);
+        let broker = Broker::start(Defaults { has_user, ..defaults(&config) }, store.clone(), recovered)?;
+        if let Some(loadable) = loadable {
+            load(&loadable, &broker, &store).await?;
+        }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
@@ -211,6 +223,16 @@ impl Server {
     }
 }
 
+/// Makes what a file of definitions says, before anybody comes.
+async fn load(loadable: &management::Loadable, broker: &Broker, store: &Store) -> Result<(), StartError> {
+    let end = loadable.load(broker)?;
+    if end.is_some() {
+        store.wait(Level::SyncedButLarge.at(end)).await?;
+    }
+    info!(%loadable, "definitions are loaded");
+    Ok(())
+}
+
 /// What the operator should know of a start.
 fn report(report: &Report, took: Duration) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -243,6 +265,7 @@ fn defaults(config: &Config) -> Defaults {
     Defaults {
         cluster_name: config.cluster_name.clone().unwrap_or_else(|| node.clone()),
         node,
+        has_user: true,
         user: UserName::new(&config.default_user),
         password: config.default_pass.0.as_bytes().to_vec(),
         tags: config.default_user_tags.iter().cloned().collect(),

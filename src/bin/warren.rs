@@ -92,6 +92,7 @@ async fn serve(config: Config, log_exchange: Option<LogExchange>) -> ExitCode {
         error!("signals cannot be handled");
         return ExitCode::from(EXIT_UNAVAILABLE);
     };
+    let is_guest = is_guest && server.broker.users.user("guest").is_some();
     welcome(&server, &user, is_guest);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -1,13 +1,13 @@
 //! Vhosts, users and permissions; logging in and entering a vhost.
 
 use super::error::Error;
-use super::events::{Actor, Fields};
+use super::events::{Actor, Fields, NOBODY};
 use super::policy::Whose;
 use super::session::Session;
 use super::topology::{Topology, Vhost};
 use super::{Broker, Durable, policies};
 use crate::auth::permissions::Permissions;
-use crate::auth::{self, Authenticator, User, password};
+use crate::auth::{self, Authenticator, User, UserTags, password};
 use crate::definition::{self, Change, Definition, Key};
 use crate::name::{ConnectionId, Position, UserName, VhostName};
 use crate::outbox::Wakes;
@@ -66,13 +66,15 @@ impl Broker {
         Ok(Session::new(home, user, connection, Arc::clone(&self.users)))
     }
 
-    /// Lets a user do everything in a vhost, whatever its permissions: whoever calls this has found that it may.
+    /// Lets somebody do everything in a vhost, whatever its permissions: whoever calls this has found that it may.
     ///
     /// # Errors
     /// [`Error::NoVhost`].
-    pub fn enter_as_administrator(&self, user: &User, vhost: &VhostName) -> Result<Session, Error> {
+    pub fn enter_as_administrator(&self, actor: &Actor, vhost: &VhostName) -> Result<Session, Error> {
         let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
-        Ok(Session::new(home, user, None, Arc::clone(&self.users)).with_every_right())
+        let name = actor.user.clone().unwrap_or_else(|| UserName::new(NOBODY));
+        let user = User { name, tags: UserTags::default() };
+        Ok(Session::new(home, &user, None, Arc::clone(&self.users)).with_every_right())
     }
 
     /// Adds a vhost or changes what it says of itself; `true` when it is new.

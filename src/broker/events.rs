@@ -160,7 +160,7 @@ impl From<&Session> for Actor {
 }
 
 /// RabbitMQ's name for what no user does.
-const NOBODY: &str = "rmq-internal";
+pub(super) const NOBODY: &str = "rmq-internal";
 
 impl Broker {
     /// Where events and log lines are published.

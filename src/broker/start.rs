@@ -26,6 +26,8 @@ use tracing::warn;
 pub struct Defaults {
     pub node: String,
     pub cluster_name: String,
+    /// Whether an empty node gets the user; otherwise definitions bring others.
+    pub has_user: bool,
     pub user: UserName,
     pub password: Vec<u8>,
     pub tags: Vec<String>,
@@ -231,11 +233,12 @@ impl Broker {
             tags: defaults.tags.clone(),
         };
         let (name, user_name) = (defaults.vhost.clone(), defaults.user.clone());
-        let changes = [
-            Change::Put(Definition::Vhost(name.clone(), vhost.clone())),
-            Change::Put(Definition::User(user_name.clone(), user)),
-            Change::Put(Definition::Permissions(name.clone(), user_name, defaults.permissions.clone())),
-        ];
+        let mut changes = vec![Change::Put(Definition::Vhost(name.clone(), vhost.clone()))];
+        if defaults.has_user {
+            let permissions = defaults.permissions.clone();
+            changes.push(Change::Put(Definition::User(user_name.clone(), user)));
+            changes.push(Change::Put(Definition::Permissions(name.clone(), user_name, permissions)));
+        }
         for change in &changes {
             if let Err(error) = self.users.apply(change) {
                 warn!(%error, "the default permissions do not compile and grant nothing");

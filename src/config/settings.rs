@@ -319,6 +319,16 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "load_definitions",
+        aliases: &["management.load_definitions", "definitions.local.path"],
+        unit: "file",
+        doc: "A file of [definitions](definitions.md) that is imported at every start. If it has users, an empty node does not get `default_user`.",
+        set: |config, _, text| {
+            value::text(text).map(|file| config.load_definitions = Some(PathBuf::from(file)))
+        },
+        ..PLAIN
+    },
+    Setting {
         key: "cluster_name",
         unit: "name",
         doc: "What the cluster is called in server properties and the HTTP API; not set = the node's name.",
@@ -404,6 +414,7 @@ pub(super) fn blank() -> Config {
         memory_monitor_interval: Duration::ZERO,
         log_level: LogLevel::Info,
         log_exchange: false,
+        load_definitions: None,
         cluster_name: None,
         management_body_bytes_max: 0,
         operator_policies_are_fixed: false,

@@ -93,6 +93,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         message_memory_limit = 64MiB
         durability = interval(250)
         log.console.level = debug
+        management.load_definitions = /etc/warren/definitions.json
         cluster_name = warren@home # of rabbits
     ";
     let config = load(file, &[], &Flags::default()).unwrap();
@@ -126,6 +127,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             memory_monitor_interval: Duration::from_millis(100),
             log_level: LogLevel::Debug,
             log_exchange: false,
+            load_definitions: Some("/etc/warren/definitions.json".into()),
             cluster_name: Some("warren@home".into()),
             management_body_bytes_max: 1 << 20,
             operator_policies_are_fixed: true,

@@ -3,23 +3,30 @@
 //! What makes no sense is an error, with the place where it stands. What makes sense and there is nothing for here (a
 //! stream, a mirroring policy) is left out, and said to be: a file of an older RabbitMQ comes in.
 
+mod import;
 #[cfg(test)]
 mod tests;
+
+pub(super) use import::{Imported, import};
 
 use super::body::Body;
 use super::error::Error;
 use super::routes::users::new_password;
 use crate::arguments;
+use crate::broker::Broker;
 use crate::broker::admin::NewPassword;
 use crate::broker::declare::{DeclareExchange, DeclareQueue};
+use crate::broker::events::Actor;
 use crate::broker::parameters::{KEPT, OPERATORS};
 use crate::broker::policy::{Compiled, Draft, Whose};
 use crate::definition::{Binding, Destination, Permissions, Vhost};
 use crate::name::{
-    BindingKey, Component, ExchangeName, NameError, ParameterName, PolicyName, QueueName, UserName, VhostName,
+    BindingKey, Component, ExchangeName, NameError, ParameterName, PolicyName, Position, QueueName, UserName,
+    VhostName,
 };
 use crate::queue::arguments::Kind;
 use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
 
 /// Policy keys of mirrored queues, which no RabbitMQ has any more.
 const MIRRORING: &str = "ha-";
@@ -72,6 +79,66 @@ pub(super) enum Scope<'a> {
     Node,
     /// All into this vhost, whatever they say; users, vhosts and permissions are passed over.
     Vhost(&'a VhostName),
+}
+
+/// Why a file is not loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("definitions cannot be loaded from {}: {reason}", path.display())]
+pub struct LoadError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// A file that is loaded when the node starts.
+#[derive(Debug)]
+pub struct Loadable {
+    path: PathBuf,
+    body: Body,
+}
+
+impl std::fmt::Display for Loadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+impl Loadable {
+    /// Reads the file, and whether it makes sense as far as that can be said before there is a node.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        struct Anything;
+        impl Known for Anything {
+            fn has_user(&self, _: &UserName) -> bool {
+                true
+            }
+            fn has_vhost(&self, _: &VhostName) -> bool {
+                true
+            }
+        }
+        let failed = |reason: String| LoadError { path: path.to_owned(), reason };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let body = Body::parse(&bytes).map_err(|_| failed("it is no JSON object".into()))?;
+        File::parse(&body, Scope::Node, &Anything).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), body })
+    }
+
+    /// Whether users are in it: then the node needs no user of its own.
+    pub fn has_users(&self) -> bool {
+        self.body.objects("users").is_ok_and(|users| !users.is_empty())
+    }
+
+    /// Makes what it says. Returns where the last record ends.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(&self, broker: &Broker) -> Result<Position, LoadError> {
+        let failed = |reason: String| LoadError { path: self.path.clone(), reason };
+        let file = File::parse(&self.body, Scope::Node, broker).map_err(|error| failed(error.to_string()))?;
+        let imported = import(broker, &Actor::default(), file);
+        imported.map(|imported| imported.end).map_err(|error| failed(error.to_string()))
+    }
 }
 
 impl File {

@@ -16,6 +16,7 @@ mod query;
 mod routes;
 mod view;
 
+pub use definitions::{LoadError, Loadable};
 pub use node::{Listener, Node};
 
 use access::Level;

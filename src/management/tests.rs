@@ -44,6 +44,7 @@ impl Api {
         let defaults = Defaults {
             message_memory_bytes: 0,
             durability: Default::default(),
+            has_user: true,
             log_exchange: false,
             node: "warren@test".into(),
             cluster_name: "warren@test".into(),

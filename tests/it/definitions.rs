@@ -146,3 +146,60 @@ fn what_was_imported_survives_a_crash() {
     assert_eq!(said(&ask(process.target, "GET", "/definitions", "").1), said(&file));
     process.stop();
 }
+
+/// As containers are set up.
+#[test]
+fn a_file_is_loaded_at_every_start_and_its_users_replace_the_default_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, path) = (directory.path().join("data"), directory.path().join("definitions.json"));
+    let file = |queue: &str| {
+        json!({
+            "users": [{"name": "boss", "password": "secret", "tags": "administrator"}],
+            "vhosts": [{"name": "v"}],
+            "permissions": [{"user": "boss", "vhost": "v", "configure": ".*", "write": ".*", "read": ".*"}],
+            "queues": [{"vhost": "v", "name": queue, "durable": true}],
+        })
+    };
+    let settings = [("WARREN_LOAD_DEFINITIONS", path.to_str().unwrap())];
+    for (queue, expected) in [("first", json!(["first"])), ("second", json!(["first", "second"]))] {
+        std::fs::write(&path, file(queue).to_string()).unwrap();
+        let process = Process::start_with(&data, &settings);
+        let management = process.target.management.unwrap();
+        assert_eq!(ask(process.target, "GET", "/whoami", "").0, 401, "there is no guest");
+        let (_, queues) = http::request(management, "GET", "/api/queues/v?columns=name", "boss:secret", "");
+        let queues: Value = serde_json::from_str(&queues).unwrap();
+        let names: Value = queues.as_array().unwrap().iter().map(|queue| queue["name"].clone()).collect();
+        assert_eq!(names, expected);
+        process.kill();
+    }
+}
+
+#[test]
+fn a_node_does_not_start_with_definitions_that_make_no_sense() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("definitions.json");
+    for (content, why) in [
+        (None, "No such file or directory"),
+        (Some("[1"), "it is no JSON object"),
+        (Some(r#"{"queues": [{"vhost": "/"}]}"#), "queues[0]: name is missing"),
+        (
+            Some(r#"{"queues": [{"vhost": "v", "name": "q"}]}"#),
+            "queues[0]: vhost 'v' is neither in the file nor on this node",
+        ),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let started = std::process::Command::new(env!("CARGO_BIN_EXE_warren"))
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .args(["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"])
+            .args(["--prometheus-listen", "127.0.0.1:0"])
+            .env("WARREN_LOAD_DEFINITIONS", &path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        let expected = format!("definitions cannot be loaded from {}: {why}", path.display());
+        assert!(!started.status.success() && said.contains(&expected), "{said}");
+    }
+}

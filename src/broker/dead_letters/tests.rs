@@ -17,6 +17,7 @@ fn broker() -> Arc<Broker> {
     let defaults = Defaults {
         message_memory_bytes: 1 << 30,
         durability: Default::default(),
+        has_user: true,
         log_exchange: false,
         node: "warren@test".into(),
         cluster_name: "warren@test".into(),
