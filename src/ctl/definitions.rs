@@ -4,7 +4,7 @@ use super::{Command, Context, Failure, output::Format, text};
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::Value;
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 pub(super) const EXPORT_DEFINITIONS: Command = Command {
     name: "export_definitions",
@@ -60,7 +60,11 @@ fn export(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failu
     // There are hashes of passwords in it.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(file).and_then(|mut file| writeln!(file, "{definitions:#}"));
+    let written = options.open(file).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        writeln!(file, "{definitions:#}")?;
+        file.flush()
+    });
     written.map_err(|error| named(file, &error))?;
     let counts =
         ["queues", "exchanges", "bindings", "users", "vhosts"].map(|section| count(&definitions, section));

@@ -89,6 +89,14 @@ impl Import<'_> {
         }
         for (vhost, policy) in file.policies.drain(..) {
             let name = policy.name.clone();
+            // Each policy that is set is looked for in all queues.
+            let is_there = broker.vhost(&vhost).is_some_and(|home| {
+                let known = home.policies();
+                known.get(Whose::Users, name.as_str()).is_some_and(|known| known.policy == policy.policy)
+            });
+            if is_there {
+                continue;
+            }
             let put = broker.put_policy(actor, Whose::Users, &vhost, policy);
             self.note(|| format!("policy '{name}' in vhost '{vhost}'"), put);
         }
