@@ -99,10 +99,25 @@ impl Broker {
         }
     }
 
-    /// Deletes a vhost with everything in it; its connections are closed.
+    /// Protects a vhost from deletion, or no longer.
     ///
     /// # Errors
     /// [`Error::NoVhost`].
+    pub fn protect_vhost(&self, name: &VhostName, is_protected: bool) -> Result<Durable<()>, Error> {
+        let _admin = self.admin.lock();
+        let vhost = self.vhost(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
+        let mut definition = vhost.definition.read().clone();
+        definition.protected_from_deletion = is_protected;
+        let change = Change::Put(Definition::Vhost(name.clone(), definition.clone()));
+        let at = self.store.append_changes(&[change]);
+        vhost.redefine(definition);
+        Ok(Durable::new((), at))
+    }
+
+    /// Deletes a vhost with everything in it; its connections are closed.
+    ///
+    /// # Errors
+    /// [`Error::NoVhost`], [`Error::ProtectedVhost`].
     pub fn delete_vhost(
         &self,
         actor: &Actor,
@@ -110,7 +125,12 @@ impl Broker {
         wakes: &mut Wakes,
     ) -> Result<Durable<()>, Error> {
         let _admin = self.admin.lock();
-        let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
+        let is_free = |_: &_, vhost: &Arc<Vhost>| !vhost.definition.read().protected_from_deletion;
+        let Some((_, vhost)) = self.vhosts.remove_if(name, is_free) else {
+            let is_there = self.vhosts.contains_key(name);
+            let refusal = if is_there { Error::ProtectedVhost } else { Error::NoVhost };
+            return Err(refusal(name.clone()));
+        };
         let (at, queues) = {
             let mut topology = vhost.topology_mut();
             let mut changes = deletion_of(&vhost, &topology, &self.users.grants());

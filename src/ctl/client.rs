@@ -59,6 +59,13 @@ impl Client {
         self.answer(path, request.send(body.to_string())).map(drop)
     }
 
+    /// Does what a path stands for.
+    pub(super) fn post(&self, path: &[&str], body: &Value) -> Result<(), Failure> {
+        let request = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+        let request = request.header("content-type", "application/json");
+        self.answer(path, request.send(body.to_string())).map(drop)
+    }
+
     /// Deletes the object at a path.
     pub(super) fn delete(&self, path: &[&str]) -> Result<(), Failure> {
         let request = self.agent.delete(self.url(path)).header("authorization", &self.authorization);

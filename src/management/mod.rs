@@ -73,6 +73,8 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/vhosts/{vhost}", Management, vhosts::show),
     route(Method::PUT, "/api/vhosts/{vhost}", Administrator, vhosts::put),
     route(Method::DELETE, "/api/vhosts/{vhost}", Administrator, vhosts::delete),
+    route(Method::POST, "/api/vhosts/{vhost}/deletion/protection", Administrator, vhosts::protect),
+    route(Method::DELETE, "/api/vhosts/{vhost}/deletion/protection", Administrator, vhosts::unprotect),
     route(Method::GET, "/api/vhosts/{vhost}/permissions", Administrator, permissions::list_of_vhost),
     route(Method::GET, "/api/vhosts/{vhost}/connections", Management, connections::list_of_vhost),
     route(Method::GET, "/api/vhosts/{vhost}/channels", Management, channels::list_of_vhost),

@@ -1,6 +1,7 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
 mod governing;
+mod vhosts;
 
 use super::*;
 use crate::broker::connections::{Channel, Opened};
@@ -111,6 +112,15 @@ impl Api {
         });
         connection.channels.lock().push(Channel { id: ChannelId(1), prefetch: 5, ..Channel::default() });
         outbox
+    }
+
+    /// Makes a user with the password `p`.
+    fn exists(&self, user: &str, tags: &str, may_enter: bool) {
+        assert_eq!(self.put(&format!("/users/{user}"), json!({"password": "p", "tags": tags})), created());
+        if may_enter {
+            let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+            assert_eq!(self.put(&format!("/permissions/%2F/{user}"), all), created());
+        }
     }
 
     fn get(&self, path: &str) -> Got {

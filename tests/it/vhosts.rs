@@ -1,6 +1,7 @@
 //! Virtual hosts: each a world of its own, made and deleted over the HTTP API.
 
 use crate::support::broker::start_in_process;
+use crate::support::node::{ENDS, Node};
 use crate::support::scenario::run;
 use crate::support::{Login, Scenario, scenarios};
 use warren::arguments::Table;
@@ -57,6 +58,21 @@ fn a_deleted_vhost_closes_its_connections() {
         t.forget(&["/api/vhosts/~v"]);
         c.expect_connection_close("320 CONNECTION_FORCED - vhost '~v' is deleted (0/0)");
     });
+}
+
+#[test]
+fn a_protected_vhost_is_protected_after_a_restart() {
+    for end in ENDS {
+        let mut node = Node::start();
+        node.t.vhost("~v");
+        let protection = "/api/vhosts/~v/deletion/protection";
+        assert_eq!(node.t.http("POST", protection, ""), 204);
+        node.restart(end);
+        assert_eq!(node.t.http("DELETE", "/api/vhosts/~v", ""), 412);
+        node.t.forget(&[protection]);
+        node.restart(end);
+        node.t.forget(&["/api/vhosts/~v"]);
+    }
 }
 
 /// A connection may still be at work while its vhost goes: nothing of what it declares may outlive it.

@@ -1,8 +1,8 @@
 //! Vhosts.
 
-use crate::broker::Vhost;
+use crate::broker::{self, Vhost};
 use crate::definition::{self, Permissions};
-use crate::management::{Answer, Call, error::Error, view, view::vhost::Depth};
+use crate::management::{Answer, Call, body::Body, error::Error, view, view::vhost::Depth};
 use crate::name::VhostName;
 use crate::outbox::Wakes;
 use serde_json::Value;
@@ -31,7 +31,8 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
             Some(kind) => Some(kind.to_owned()),
             None => current.default_queue_type,
         },
-        tracing: if body.get("tracing").is_some() { body.flag("tracing")? } else { current.tracing },
+        tracing: flag_or(&body, "tracing", current.tracing)?,
+        protected_from_deletion: flag_or(&body, "protected_from_deletion", current.protected_from_deletion)?,
     };
     let is_new = call.settled(broker.put_vhost(&call.actor(), &name, definition)?)?;
     if is_new {
@@ -40,6 +41,30 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
         call.settled(broker.set_permissions(&call.actor(), &name, &call.user()?.name, everything)?)?;
     }
     Ok(Answer::put(is_new))
+}
+
+/// The truth value that the body has for `key`, or the one that holds already.
+fn flag_or(body: &Body, key: &str, current: bool) -> Result<bool, Error> {
+    if body.get(key).is_some() { body.flag(key) } else { Ok(current) }
+}
+
+/// Protects a vhost from deletion.
+pub(in crate::management) fn protect(call: &Call) -> Result<Answer, Error> {
+    let (name, text) = (call.parameter("vhost"), "Cannot enable deletion protection of virtual host");
+    set_protection(call, true, Error::Missing(format!("{text} '{name}' because it does not exist")))
+}
+
+/// Lets a vhost be deleted again.
+pub(in crate::management) fn unprotect(call: &Call) -> Result<Answer, Error> {
+    set_protection(call, false, Error::NotFound)
+}
+
+fn set_protection(call: &Call, is_protected: bool, missing: Error) -> Result<Answer, Error> {
+    match call.node.broker.protect_vhost(&call.parameter("vhost").into(), is_protected) {
+        Err(broker::Error::NoVhost(_)) => return Err(missing),
+        outcome => call.settled(outcome?)?,
+    }
+    Ok(Answer::Done)
 }
 
 pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {

@@ -10,16 +10,6 @@ fn invalid(reason: &str) -> Got {
     bad(&format!("Validation failed\n\n{reason}\n"))
 }
 
-impl Api {
-    fn exists(&self, user: &str, tags: &str, may_enter: bool) {
-        assert_eq!(self.put(&format!("/users/{user}"), json!({"password": "p", "tags": tags})), created());
-        if may_enter {
-            let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
-            assert_eq!(self.put(&format!("/permissions/%2F/{user}"), all), created());
-        }
-    }
-}
-
 #[test]
 fn policies_are_set_shown_and_cleared() {
     let api = Api::start();
