@@ -182,6 +182,73 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/aliveness-test/{vhost}", Management, health::aliveness),
     route(Method::GET, "/api/health/checks/alarms", Management, health::alarms),
     route(Method::GET, "/api/health/checks/local-alarms", Management, health::alarms),
+    route(Method::GET, "/api/health/checks/port-listener/{port}", Management, health::port_listener),
+    route(
+        Method::GET,
+        "/api/health/checks/protocol-listener/{protocol}",
+        Management,
+        health::protocol_listener,
+    ),
+    route(Method::GET, "/api/health/checks/virtual-hosts", Management, health::virtual_hosts),
+    route(
+        Method::GET,
+        "/api/health/checks/certificate-expiration/{within}/{unit}",
+        Management,
+        health::certificate_expiration,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/node-is-quorum-critical",
+        Management,
+        health::node_is_quorum_critical,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(Method::GET, "/api/health/checks/metadata-store/initialized", Management, health::metadata_store),
+    route(
+        Method::GET,
+        "/api/health/checks/metadata-store/initialized/with-data",
+        Management,
+        health::metadata_store_with_data,
+    ),
+    route(Method::GET, "/api/health/checks/is-in-service", Anyone, health::is_in_service),
+    route(
+        Method::GET,
+        "/api/health/checks/below-node-connection-limit",
+        Anyone,
+        health::below_connection_limit,
+    ),
+    route(Method::GET, "/api/health/checks/ready-to-serve-clients", Anyone, health::ready_to_serve_clients),
+    route(
+        Method::GET,
+        "/api/health/checks/reached-target-cluster-size",
+        Anyone,
+        health::reached_target_cluster_size,
+    ),
+    route(Method::GET, "/api/healthchecks/node", Management, health::node),
+    route(Method::GET, "/api/healthchecks/node/{name}", Management, health::node),
 ];
 
 /// What a route's function answers with.
