@@ -31,8 +31,8 @@ use error::Error;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
-    bindings, channels, connections, consumers, exchanges, health, home, limits, nodes, overview, parameters,
-    permissions, policies, queues, users, vhosts,
+    auth, bindings, channels, connections, consumers, exchanges, features, health, home, limits, nodes,
+    overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
@@ -65,6 +65,14 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/", Anyone, home::show),
     route(Method::GET, "/api/overview", Management, overview::show),
     route(Method::GET, "/api/cluster-name", Management, overview::cluster_name),
+    route(Method::GET, "/api/version", Anyone, overview::version),
+    route(Method::GET, "/api/auth", Anyone, auth::settings),
+    route(Method::GET, "/api/auth/hash_password/{password}", Administrator, auth::hash_password),
+    route(Method::GET, "/api/feature-flags", Management, features::list_flags),
+    route(Method::PUT, "/api/feature-flags/{name}/enable", Administrator, features::enable_flag),
+    route(Method::GET, "/api/deprecated-features", Management, features::list_deprecated),
+    route(Method::GET, "/api/deprecated-features/used", Management, features::list_used),
+    route(Method::POST, "/api/rebalance/queues", Administrator, queues::rebalance),
     route(Method::GET, "/api/whoami", Management, users::whoami),
     route(Method::GET, "/api/extensions", Management, overview::extensions),
     route(Method::GET, "/api/nodes", Monitoring, nodes::list),

@@ -1,5 +1,6 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
+mod administering;
 mod governing;
 mod health;
 mod vhosts;

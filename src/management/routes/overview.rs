@@ -65,6 +65,11 @@ pub(in crate::management) fn cluster_name(call: &Call) -> Result<Answer, Error> 
     call.object(json!({ "name": call.node.broker.cluster_name }))
 }
 
+/// The product's version, as the overview has it: RabbitMQ's is in there, too.
+pub(in crate::management) fn version(_: &Call) -> Result<Answer, Error> {
+    Ok(Answer::Json(json!(env!("CARGO_PKG_VERSION"))))
+}
+
 /// RabbitMQ lists the scripts of its plugins' pages here; tools only want the list to be there.
 pub(in crate::management) fn extensions(_: &Call) -> Result<Answer, Error> {
     Ok(Answer::Json(json!([])))

@@ -6,6 +6,7 @@ pub(super) mod arguments;
 pub(super) mod binding;
 pub(super) mod connection;
 pub(super) mod exchange;
+pub(super) mod feature;
 pub(super) mod message;
 pub(super) mod node;
 pub(super) mod overview;
