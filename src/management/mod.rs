@@ -65,6 +65,7 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/", Anyone, home::show),
     route(Method::GET, "/api/overview", Management, overview::show),
     route(Method::GET, "/api/cluster-name", Management, overview::cluster_name),
+    route(Method::PUT, "/api/cluster-name", Administrator, overview::put_cluster_name),
     route(Method::GET, "/api/version", Anyone, overview::version),
     route(Method::GET, "/api/auth", Anyone, auth::settings),
     route(Method::GET, "/api/auth/hash_password/{password}", Administrator, auth::hash_password),

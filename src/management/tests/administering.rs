@@ -1,4 +1,4 @@
-//! Versions, features, passwords: what the operator asks the node itself.
+//! Versions, features, passwords, the cluster's name: what the operator asks the node itself.
 
 use super::*;
 use crate::auth::password;
@@ -95,4 +95,32 @@ fn queues_have_nowhere_to_move_when_an_administrator_asks_for_it() {
     assert_eq!(api.post("/rebalance/queues", Value::Null), done());
     assert_eq!(api.as_user("monitor:p", "POST", "/rebalance/queues", Value::Null), refused());
     assert_eq!(api.as_user("", "POST", "/rebalance/queues", Value::Null).0, 401);
+}
+
+#[test]
+fn an_administrator_names_the_cluster() {
+    let api = Api::start();
+    api.exists("maker", "policymaker,monitoring", true);
+    let name = || (api.get("/cluster-name"), api.get("/overview").1["cluster_name"].clone());
+    let named = |name: &str| (Got(200, json!({"name": name})), json!(name));
+    assert_eq!(name(), named("warren@test"));
+    assert_eq!(api.put("/cluster-name", json!({})), bad("[{key_missing,name}]"));
+    assert_eq!(api.put("/cluster-name", json!({"name": 5})), bad("name must be a string"));
+    assert_eq!(api.put("/cluster-name", json!({"name": ""})), bad("cluster name must not be empty"));
+    assert_eq!(api.put("/cluster-name", json!({"name": "n".repeat(256)})).0, 400);
+    assert_eq!(api.as_user("maker:p", "PUT", "/cluster-name", json!({"name": "x"})), refused());
+    assert_eq!(name(), named("warren@test"));
+    assert_eq!(api.put("/cluster-name", json!({"name": "rabbits"})), done());
+    assert_eq!(name(), named("rabbits"));
+    assert_eq!(
+        api.get("/global-parameters"),
+        Got(200, json!([{"name": "cluster_name", "value": "rabbits"}]))
+    );
+    // What is no name leaves the configured one.
+    for value in [json!(5), json!(""), json!("n".repeat(256))] {
+        assert_eq!(api.put("/global-parameters/cluster_name", json!({"value": value})), done());
+        assert_eq!(name(), named("warren@test"));
+    }
+    assert_eq!(api.delete("/global-parameters/cluster_name"), done());
+    assert_eq!(name(), named("warren@test"));
 }
