@@ -28,6 +28,9 @@ pub struct Vhost {
     /// Whether copies of its traffic go to `amq.rabbitmq.trace`.
     #[serde(default)]
     pub tracing: bool,
+    /// Whether it is not to be deleted.
+    #[serde(default)]
+    pub protected_from_deletion: bool,
 }
 
 /// A user, with the password only as a hash.

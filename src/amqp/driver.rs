@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let now = time::now();
         Self {
             socket: Socket::new(stream, Arc::clone(&traffic)),
-            machine: Connection::new(settings.limits, broker.cluster_name.clone()),
+            machine: Connection::new(settings.limits, broker.cluster_name()),
             broker,
             ends,
             patience: Some(now + settings.handshake_timeout),

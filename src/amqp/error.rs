@@ -33,6 +33,7 @@ impl From<Error> for Exception {
             | Error::Pattern(_)
             | Error::Invalid(_)
             | Error::Policy(_)
+            | Error::ProtectedVhost(_)
             | Error::TooManyQueues { .. } => ReplyCode::PreconditionFailed,
             Error::NoVhost(_)
             | Error::VhostRefused { .. }

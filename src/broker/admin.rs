@@ -37,6 +37,43 @@ impl std::fmt::Debug for NewPassword {
     }
 }
 
+/// What a vhost says of itself from now on; what is none stays.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct VhostChange {
+    pub description: Option<String>,
+    pub tags: Option<Vec<String>>,
+    /// None in it = there is none any more.
+    pub default_queue_type: Option<Option<String>>,
+    pub tracing: Option<bool>,
+    pub protected_from_deletion: Option<bool>,
+}
+
+impl VhostChange {
+    fn applied_to(self, vhost: definition::Vhost) -> definition::Vhost {
+        definition::Vhost {
+            description: self.description.unwrap_or(vhost.description),
+            tags: self.tags.unwrap_or(vhost.tags),
+            default_queue_type: self.default_queue_type.unwrap_or(vhost.default_queue_type),
+            tracing: self.tracing.unwrap_or(vhost.tracing),
+            protected_from_deletion: self.protected_from_deletion.unwrap_or(vhost.protected_from_deletion),
+        }
+    }
+}
+
+impl From<definition::Vhost> for VhostChange {
+    /// All of it.
+    fn from(vhost: definition::Vhost) -> Self {
+        Self {
+            description: Some(vhost.description),
+            tags: Some(vhost.tags),
+            default_queue_type: Some(vhost.default_queue_type),
+            tracing: Some(vhost.tracing),
+            protected_from_deletion: Some(vhost.protected_from_deletion),
+        }
+    }
+}
+
 impl Broker {
     /// Checks who somebody is. Takes as long as hashing a password does.
     ///
@@ -85,13 +122,16 @@ impl Broker {
         &self,
         actor: &Actor,
         name: &VhostName,
-        vhost: definition::Vhost,
+        change: VhostChange,
     ) -> Result<Durable<bool>, Error> {
         check_name("vhost", name.as_str())?;
-        if let Some(kind) = vhost.default_queue_type.as_deref().filter(|kind| Kind::of_name(kind).is_none()) {
+        let kind = change.default_queue_type.as_ref().and_then(Option::as_deref);
+        if let Some(kind) = kind.filter(|kind| Kind::of_name(kind).is_none()) {
             return Err(Error::Invalid(format!("unsupported default queue type '{kind}'")));
         }
         let _admin = self.admin.lock();
+        let current = self.vhost(name).map(|vhost| vhost.definition.read().clone());
+        let vhost = change.applied_to(current.unwrap_or_default());
         let change = Change::Put(Definition::Vhost(name.clone(), vhost.clone()));
         let at = self.store.append_changes(&[change]);
         match self.vhost(name) {
@@ -110,10 +150,25 @@ impl Broker {
         }
     }
 
-    /// Deletes a vhost with everything in it; its connections are closed.
+    /// Protects a vhost from deletion, or no longer.
     ///
     /// # Errors
     /// [`Error::NoVhost`].
+    pub fn protect_vhost(&self, name: &VhostName, is_protected: bool) -> Result<Durable<()>, Error> {
+        let _admin = self.admin.lock();
+        let vhost = self.vhost(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
+        let mut definition = vhost.definition.read().clone();
+        definition.protected_from_deletion = is_protected;
+        let change = Change::Put(Definition::Vhost(name.clone(), definition.clone()));
+        let at = self.store.append_changes(&[change]);
+        vhost.redefine(definition);
+        Ok(Durable::new((), at))
+    }
+
+    /// Deletes a vhost with everything in it; its connections are closed.
+    ///
+    /// # Errors
+    /// [`Error::NoVhost`], [`Error::ProtectedVhost`].
     pub fn delete_vhost(
         &self,
         actor: &Actor,
@@ -121,7 +176,12 @@ impl Broker {
         wakes: &mut Wakes,
     ) -> Result<Durable<()>, Error> {
         let _admin = self.admin.lock();
-        let (_, vhost) = self.vhosts.remove(name).ok_or_else(|| Error::NoVhost(name.clone()))?;
+        let is_free = |_: &_, vhost: &Arc<Vhost>| !vhost.definition.read().protected_from_deletion;
+        let Some((_, vhost)) = self.vhosts.remove_if(name, is_free) else {
+            let is_there = self.vhosts.contains_key(name);
+            let refusal = if is_there { Error::ProtectedVhost } else { Error::NoVhost };
+            return Err(refusal(name.clone()));
+        };
         let (at, queues) = {
             let mut topology = vhost.topology_mut();
             let mut changes = deletion_of(&vhost, &topology, &self.users.grants());

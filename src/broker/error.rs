@@ -85,6 +85,8 @@ pub enum Error {
     Exchange(#[from] exchange::Error),
     #[error("vhost {0} not found")]
     NoVhost(VhostName),
+    #[error("Refusing to delete virtual host '{0}' because it is protected from deletion")]
+    ProtectedVhost(VhostName),
     #[error("access to vhost '{vhost}' refused for user '{user}'")]
     VhostRefused { vhost: VhostName, user: UserName },
     #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]

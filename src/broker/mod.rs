@@ -90,8 +90,7 @@ pub struct Counters {
 pub struct Broker {
     /// `warren@host`.
     pub node: String,
-    /// As clients see it in server-properties.
-    pub cluster_name: String,
+    configured_cluster_name: String,
     /// When the node started.
     pub started_at: Millis,
     /// The users and their permissions, to read.

@@ -17,6 +17,8 @@ use tracing::warn;
 
 /// The component of global parameters in events.
 const GLOBAL: &str = "global";
+/// The global parameter that is the cluster's name.
+const CLUSTER_NAME: &str = "cluster_name";
 /// The components whose parameters are kept. Nothing follows from them yet.
 pub const KEPT: &[&str] = &["federation-upstream", "federation-upstream-set", "shovel"];
 /// The components that only administrators may change, and what they are instead.
@@ -210,6 +212,25 @@ impl Broker {
         self.emit("parameter.set", actor, |fields| named(fields, GLOBAL, name).json("value", &value));
         let is_new = self.parameters.write().global.insert(name.clone(), value.into()).is_none();
         Ok(Durable::new(is_new, at))
+    }
+
+    /// What clients are told the cluster is called: what the global parameter `cluster_name` says, if it is a name, else
+    /// as configured.
+    pub fn cluster_name(&self) -> String {
+        let set = self.parameters.read().global.get(&ParameterName::new(CLUSTER_NAME)).cloned();
+        let name = set.as_deref().and_then(Value::as_str);
+        // The client that is told has not said yet how long a frame may be.
+        let name = name.filter(|name| check_name("cluster", name).is_ok());
+        name.unwrap_or(&self.configured_cluster_name).to_owned()
+    }
+
+    /// Names the cluster. Clients that connect from now on are told.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty name and one longer than 255 bytes.
+    pub fn set_cluster_name(&self, actor: &Actor, name: &str) -> Result<Durable<bool>, Error> {
+        check_name("cluster", name)?;
+        self.put_global_parameter(actor, &CLUSTER_NAME.into(), name.into())
     }
 
     /// Clears a global parameter; `false` when there is none of that name.

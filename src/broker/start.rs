@@ -90,7 +90,7 @@ impl Broker {
         };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
-            cluster_name: defaults.cluster_name.clone(),
+            configured_cluster_name: defaults.cluster_name.clone(),
             started_at: time::unix_ms(),
             users,
             store,

@@ -34,6 +34,8 @@ use std::{ffi::OsString, io::Write, time::Duration};
 const COMMANDS: &[Command] = &[
     vhosts::ADD_VHOST,
     vhosts::DELETE_VHOST,
+    vhosts::ENABLE_DELETION_PROTECTION,
+    vhosts::DISABLE_DELETION_PROTECTION,
     vhosts::LIST_VHOSTS,
     vhosts::TRACE_ON,
     vhosts::TRACE_OFF,

@@ -84,6 +84,27 @@ fn a_vhost_is_added_under_its_escaped_name() {
 }
 
 #[test]
+fn a_vhost_is_protected_from_deletion_and_no_longer() {
+    let done = || (204, Value::Null);
+    for name in ["enable_vhost_deletion_protection", "enable_vhost_protection_from_deletion"] {
+        let ran = run_against(&[name, "a/b"], &[done()]);
+        assert_eq!(ran.requests, ["POST /api/vhosts/a%2Fb/deletion/protection {}"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "Vhost 'a/b' is protected from deletion.\n"));
+    }
+    for name in ["disable_vhost_deletion_protection", "disable_vhost_protection_from_deletion"] {
+        let ran = run_against(&[name, "v"], &[done()]);
+        assert_eq!(ran.requests, ["DELETE /api/vhosts/v/deletion/protection"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "Vhost 'v' is no longer protected from deletion.\n"));
+        let ran = run_against(&[name, "v"], &[not_found()]);
+        assert_eq!((ran.code, ran.errors.contains("vhost 'v' does not exist")), (65, true));
+    }
+    let reason = "Refusing to delete virtual host 'v' because it is protected from deletion";
+    let refused = (412, json!({"error": "precondition_failed", "reason": reason}));
+    let ran = run_against(&["delete_vhost", "v"], &[refused]);
+    assert_eq!((ran.code, ran.errors), (65, format!("Error: {reason}\n")));
+}
+
+#[test]
 fn quiet_and_json_leave_the_notes_out() {
     assert_eq!(run_against(&["delete_vhost", "v", "-q"], &[(204, Value::Null)]).out, "");
     assert_eq!(run_against(&["delete_vhost", "v", "--format", "json"], &[(204, Value::Null)]).out, "");

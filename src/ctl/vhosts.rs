@@ -26,6 +26,26 @@ pub(super) const DELETE_VHOST: Command = Command {
     run: delete,
 };
 
+pub(super) const ENABLE_DELETION_PROTECTION: Command = Command {
+    name: "enable_vhost_deletion_protection",
+    about: "Protect a vhost from deletion",
+    arguments: |command| {
+        let command = command.alias("enable_vhost_protection_from_deletion");
+        command.arg(Arg::new("name").value_name("VHOST").required(true))
+    },
+    run: |context, arguments| protect(context, text(arguments, "name"), true),
+};
+
+pub(super) const DISABLE_DELETION_PROTECTION: Command = Command {
+    name: "disable_vhost_deletion_protection",
+    about: "Let a vhost be deleted again",
+    arguments: |command| {
+        let command = command.alias("disable_vhost_protection_from_deletion");
+        command.arg(Arg::new("name").value_name("VHOST").required(true))
+    },
+    run: |context, arguments| protect(context, text(arguments, "name"), false),
+};
+
 pub(super) const LIST_VHOSTS: Command = Command {
     name: "list_vhosts",
     about: "List vhosts",
@@ -67,6 +87,18 @@ fn trace(context: &mut Context<'_>, is_on: bool) -> Result<(), Failure> {
     context.client.put(&["vhosts", &vhost], &json!({ "tracing": is_on }))?;
     let word = if is_on { "on" } else { "off" };
     context.output.note(&format!("Tracing is {word} in vhost '{vhost}'."))
+}
+
+fn protect(context: &mut Context<'_>, name: &str, is_protected: bool) -> Result<(), Failure> {
+    let path = ["vhosts", name, "deletion", "protection"];
+    let outcome = if is_protected {
+        context.client.post(&path, &json!({})).map(drop)
+    } else {
+        context.client.delete(&path)
+    };
+    outcome.map_err(|failure| failure.or_missing(|| no_vhost(name)))?;
+    let word = if is_protected { "protected" } else { "no longer protected" };
+    context.output.note(&format!("Vhost '{name}' is {word} from deletion."))
 }
 
 fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {

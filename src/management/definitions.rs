@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 /// Policy keys of mirrored queues, which no RabbitMQ has any more.
 const MIRRORING: &str = "ha-";
 const TYPE: &str = "x-queue-type";
+const PROTECTED: &str = "protected_from_deletion";
 
 /// A user to be put.
 #[derive(Debug)]
@@ -244,6 +245,7 @@ impl Reader<'_> {
             tags: item.tags("tags")?.or(metadata.tags("tags")?).unwrap_or_default(),
             default_queue_type,
             tracing: item.flag("tracing")?,
+            protected_from_deletion: item.flag(PROTECTED)? || metadata.flag(PROTECTED)?,
         };
         self.file.vhosts.push((name, vhost));
         Ok(())

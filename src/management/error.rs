@@ -26,6 +26,9 @@ pub(super) enum Error {
     /// The request makes no sense, or AMQP refuses it.
     #[error("{0}")]
     BadRequest(String),
+    /// The object is protected from this.
+    #[error("{0}")]
+    Protected(String),
     /// The node is configured not to do this.
     #[error("method_not_allowed")]
     Fixed,
@@ -62,6 +65,7 @@ impl Error {
             Error::NotFound => (StatusCode::NOT_FOUND, "Object Not Found"),
             Error::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
             Error::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Error::Protected(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Error::Fixed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Error::InvalidPage { .. } => (StatusCode::BAD_REQUEST, "invalid_pagination_parameters"),
             Error::PageOutOfRange { .. } => (StatusCode::BAD_REQUEST, "page_out_of_range"),
@@ -79,6 +83,7 @@ impl From<broker::Error> for Error {
             Amqp::NotFound(_) => Error::Missing(text),
             Amqp::NoVhost(_) => Error::Missing("vhost_not_found".into()),
             Amqp::NoUser(_) => Error::NotFound,
+            Amqp::ProtectedVhost(_) => Error::Protected(text),
             Amqp::LoginRefused => Error::NotLoggedIn,
             Amqp::Refused { .. }
             | Amqp::VhostRefused { .. }

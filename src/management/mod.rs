@@ -33,8 +33,8 @@ use error::Error;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
-    bindings, channels, connections, consumers, exchanges, health, home, limits, nodes, overview, parameters,
-    permissions, policies, queues, users, vhosts,
+    auth, bindings, channels, connections, consumers, exchanges, features, health, home, limits, nodes,
+    overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
@@ -67,6 +67,15 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/", Anyone, home::show),
     route(Method::GET, "/api/overview", Management, overview::show),
     route(Method::GET, "/api/cluster-name", Management, overview::cluster_name),
+    route(Method::PUT, "/api/cluster-name", Administrator, overview::put_cluster_name),
+    route(Method::GET, "/api/version", Anyone, overview::version),
+    route(Method::GET, "/api/auth", Anyone, auth::settings),
+    route(Method::GET, "/api/auth/hash_password/{password}", Administrator, auth::hash_password),
+    route(Method::GET, "/api/feature-flags", Management, features::list_flags),
+    route(Method::PUT, "/api/feature-flags/{name}/enable", Administrator, features::enable_flag),
+    route(Method::GET, "/api/deprecated-features", Management, features::list_deprecated),
+    route(Method::GET, "/api/deprecated-features/used", Management, features::list_used),
+    route(Method::POST, "/api/rebalance/queues", Administrator, queues::rebalance),
     route(Method::GET, "/api/whoami", Management, users::whoami),
     route(Method::GET, "/api/extensions", Management, overview::extensions),
     route(Method::GET, "/api/nodes", Monitoring, nodes::list),
@@ -81,6 +90,8 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/vhosts/{vhost}", Management, vhosts::show),
     route(Method::PUT, "/api/vhosts/{vhost}", Administrator, vhosts::put),
     route(Method::DELETE, "/api/vhosts/{vhost}", Administrator, vhosts::delete),
+    route(Method::POST, "/api/vhosts/{vhost}/deletion/protection", Administrator, vhosts::protect),
+    route(Method::DELETE, "/api/vhosts/{vhost}/deletion/protection", Administrator, vhosts::unprotect),
     route(Method::GET, "/api/vhosts/{vhost}/permissions", Administrator, permissions::list_of_vhost),
     route(Method::GET, "/api/vhosts/{vhost}/connections", Management, connections::list_of_vhost),
     route(Method::GET, "/api/vhosts/{vhost}/channels", Management, channels::list_of_vhost),
@@ -188,6 +199,73 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/aliveness-test/{vhost}", Management, health::aliveness),
     route(Method::GET, "/api/health/checks/alarms", Management, health::alarms),
     route(Method::GET, "/api/health/checks/local-alarms", Management, health::alarms),
+    route(Method::GET, "/api/health/checks/port-listener/{port}", Management, health::port_listener),
+    route(
+        Method::GET,
+        "/api/health/checks/protocol-listener/{protocol}",
+        Management,
+        health::protocol_listener,
+    ),
+    route(Method::GET, "/api/health/checks/virtual-hosts", Management, health::virtual_hosts),
+    route(
+        Method::GET,
+        "/api/health/checks/certificate-expiration/{within}/{unit}",
+        Management,
+        health::certificate_expiration,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/node-is-quorum-critical",
+        Management,
+        health::node_is_quorum_critical,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(
+        Method::GET,
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+        Management,
+        health::leaderless_queues,
+    ),
+    route(Method::GET, "/api/health/checks/metadata-store/initialized", Management, health::metadata_store),
+    route(
+        Method::GET,
+        "/api/health/checks/metadata-store/initialized/with-data",
+        Management,
+        health::metadata_store_with_data,
+    ),
+    route(Method::GET, "/api/health/checks/is-in-service", Anyone, health::is_in_service),
+    route(
+        Method::GET,
+        "/api/health/checks/below-node-connection-limit",
+        Anyone,
+        health::below_connection_limit,
+    ),
+    route(Method::GET, "/api/health/checks/ready-to-serve-clients", Anyone, health::ready_to_serve_clients),
+    route(
+        Method::GET,
+        "/api/health/checks/reached-target-cluster-size",
+        Anyone,
+        health::reached_target_cluster_size,
+    ),
+    route(Method::GET, "/api/healthchecks/node", Management, health::node),
+    route(Method::GET, "/api/healthchecks/node/{name}", Management, health::node),
 ];
 
 /// What a route's function answers with.

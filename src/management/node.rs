@@ -43,6 +43,11 @@ pub(super) struct Usage {
 }
 
 impl Node {
+    /// Whether it has a listener for a protocol.
+    pub(super) fn listens_for(&self, protocol: &str) -> bool {
+        self.listeners.iter().any(|listener| listener.protocol == protocol)
+    }
+
     /// What it uses now. Where the system does not say (as elsewhere than on Linux), it is 0.
     pub(super) fn usage(&self) -> Usage {
         let disk = rustix::fs::statvfs(&self.data_dir).ok();

@@ -1,7 +1,10 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
+mod administering;
 mod definitions;
 mod governing;
+mod health;
+mod vhosts;
 
 use super::*;
 use crate::broker::connections::{Channel, Opened};
@@ -10,18 +13,28 @@ use crate::definition::Permissions;
 use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
-use crate::store;
+use crate::store::{self, JournalFailed};
 use crate::time::Millis;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::watch};
 
 /// The HTTP API on a port of its own, until dropped.
 struct Api {
     base: String,
     broker: Arc<Broker>,
     agent: ureq::Agent,
+    /// Fails the store.
+    failure: watch::Sender<Option<JournalFailed>>,
     _runtime: Runtime,
+}
+
+/// What an API is started with besides a broker.
+#[derive(Default)]
+struct Setup {
+    operator_policies_are_fixed: bool,
+    /// Beside its own.
+    listeners: Vec<Listener>,
 }
 
 /// Status, body (null when empty), and the headers asked for.
@@ -34,13 +47,14 @@ fn all() -> Permissions {
 
 impl Api {
     fn start() -> Api {
-        Api::start_with(false)
+        Api::start_with(Setup::default())
     }
 
-    fn start_with(operator_policies_are_fixed: bool) -> Api {
+    fn start_with(setup: Setup) -> Api {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (store, recovered) = store::memory::open();
+        let failure = watch::Sender::new(None);
+        let (store, recovered) = store::memory::open_to_fail(failure.clone());
         let defaults = Defaults {
             message_memory_bytes: 0,
             durability: Default::default(),
@@ -60,16 +74,16 @@ impl Api {
         let address = listener.local_addr().unwrap();
         let node = Node {
             broker: Arc::clone(&broker),
-            listeners: vec![Listener { protocol: "http", address }],
+            listeners: [vec![Listener { protocol: "http", address }], setup.listeners].concat(),
             data_dir: ".".into(),
             memory_limit: 1,
             disk_free_limit: 1,
             body_bytes_max: 10_000,
-            operator_policies_are_fixed,
+            operator_policies_are_fixed: setup.operator_policies_are_fixed,
         };
         runtime.spawn(serve(listener, Arc::new(node), std::future::pending()));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
-        Api { base: format!("http://{address}"), broker, agent: agent.into(), _runtime: runtime }
+        Api { base: format!("http://{address}"), broker, agent: agent.into(), failure, _runtime: runtime }
     }
 
     /// Asks as a user with its password, `user:password`; nobody for the empty text.
@@ -113,6 +127,15 @@ impl Api {
         });
         connection.channels.lock().push(Channel { id: ChannelId(1), prefetch: 5, ..Channel::default() });
         outbox
+    }
+
+    /// Makes a user with the password `p`.
+    fn exists(&self, user: &str, tags: &str, may_enter: bool) {
+        assert_eq!(self.put(&format!("/users/{user}"), json!({"password": "p", "tags": tags})), created());
+        if may_enter {
+            let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+            assert_eq!(self.put(&format!("/permissions/%2F/{user}"), all), created());
+        }
     }
 
     fn get(&self, path: &str) -> Got {

@@ -19,11 +19,16 @@ use tokio::sync::watch;
 
 /// An empty store in memory.
 pub fn open() -> (Store, Recovered) {
+    open_to_fail(watch::Sender::new(None))
+}
+
+/// An empty store in memory that fails when told so, for tests.
+pub fn open_to_fail(failure: watch::Sender<Option<JournalFailed>>) -> (Store, Recovered) {
     let log = MemoryLog {
         end: AtomicU64::new(FIRST_POSITION),
         records: AtomicU64::new(0),
         references: AtomicU64::new(0),
-        failure: watch::Sender::new(None),
+        failure,
         disk: watch::Sender::default(),
     };
     let recovered = Recovered { next_queue_id: QueueId(1), ..Recovered::default() };

@@ -1,6 +1,7 @@
 //! From the first byte to connection.open-ok, and the life of a connection: header, SASL, tune, vhost, heartbeats,
 //! close, update-secret.
 
+use crate::support::node::{ENDS, Node};
 use crate::support::scenario::run;
 use crate::support::{Login, Scenario, Table, Value, scenarios, text};
 
@@ -55,6 +56,22 @@ fn start_says_who_the_broker_is_and_what_it_can(t: &Scenario) {
         "direct_reply_to",
     ] {
         assert!(capabilities.contains(&(name.to_string(), Value::Bool(true))), "{name} in {capabilities:?}");
+    }
+}
+
+#[test]
+fn start_says_what_the_cluster_is_called_also_after_a_restart() {
+    for end in ENDS {
+        let mut node = Node::start();
+        let told = |node: &Node| {
+            let mut fields = node.t.socket().start().method.table.into_iter();
+            fields.find(|(name, _)| name == "cluster_name").map(|(_, value)| value)
+        };
+        assert_ne!(told(&node), Some(text("rabbits")));
+        assert_eq!(node.t.http("PUT", "/api/cluster-name", r#"{"name": "rabbits"}"#), 204);
+        assert_eq!(told(&node), Some(text("rabbits")));
+        node.restart(end);
+        assert_eq!(told(&node), Some(text("rabbits")));
     }
 }
 

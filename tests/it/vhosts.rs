@@ -1,9 +1,11 @@
 //! Virtual hosts: each a world of its own, made and deleted over the HTTP API.
 
 use crate::support::broker::start_in_process;
+use crate::support::node::{ENDS, Node};
 use crate::support::scenario::run;
 use crate::support::{Login, Scenario, scenarios};
 use warren::arguments::Table;
+use warren::broker::admin::VhostChange;
 use warren::broker::declare::DeclareQueue;
 use warren::broker::events::Actor;
 use warren::definition;
@@ -59,6 +61,21 @@ fn a_deleted_vhost_closes_its_connections() {
     });
 }
 
+#[test]
+fn a_protected_vhost_is_protected_after_a_restart() {
+    for end in ENDS {
+        let mut node = Node::start();
+        node.t.vhost("~v");
+        let protection = "/api/vhosts/~v/deletion/protection";
+        assert_eq!(node.t.http("POST", protection, ""), 204);
+        node.restart(end);
+        assert_eq!(node.t.http("DELETE", "/api/vhosts/~v", ""), 412);
+        node.t.forget(&[protection]);
+        node.restart(end);
+        node.t.forget(&["/api/vhosts/~v"]);
+    }
+}
+
 /// A connection may still be at work while its vhost goes: nothing of what it declares may outlive it.
 #[test]
 fn nothing_can_be_declared_in_a_deleted_vhost() {
@@ -68,11 +85,11 @@ fn nothing_can_be_declared_in_a_deleted_vhost() {
     let all = || ".*".to_string();
     let all = definition::Permissions { configure: all(), write: all(), read: all() };
     let grant = || drop(broker.set_permissions(&Actor::default(), &vhost, &guest.name, all.clone()).unwrap());
-    drop(broker.put_vhost(&Actor::default(), &vhost, definition::Vhost::default()).unwrap());
+    drop(broker.put_vhost(&Actor::default(), &vhost, VhostChange::default()).unwrap());
     grant();
     let session = broker.enter(&guest, &vhost, None).unwrap();
     drop(broker.delete_vhost(&Actor::default(), &vhost, &mut Wakes::default()).unwrap());
-    drop(broker.put_vhost(&Actor::default(), &vhost, definition::Vhost::default()).unwrap());
+    drop(broker.put_vhost(&Actor::default(), &vhost, VhostChange::default()).unwrap());
     grant();
     let declare = DeclareQueue {
         name: "q".into(),

@@ -72,7 +72,7 @@ impl Import<'_> {
             }
         }
         for (name, vhost) in file.vhosts.drain(..) {
-            self.note(|| format!("vhost '{name}'"), broker.put_vhost(actor, &name, vhost));
+            self.note(|| format!("vhost '{name}'"), broker.put_vhost(actor, &name, vhost.into()));
         }
         for (vhost, user, permissions) in file.permissions.drain(..) {
             let set = broker.set_permissions(actor, &vhost, &user, permissions);

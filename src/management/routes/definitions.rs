@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The file of the node.
 pub(in crate::management) fn export(call: &Call) -> Result<Answer, Error> {
     let broker = &call.node.broker;
-    let mut file = view::definitions::of_node(&broker.cluster_name);
+    let mut file = view::definitions::of_node(&broker.cluster_name());
     let users = broker.users.users().into_iter().map(|(name, user)| {
         view::user::render(name.as_str(), &user, broker::limits::of_user(&broker.users.limits(&name)))
     });

@@ -1,12 +1,14 @@
 //! The routes' functions, one file per noun. Each takes a request apart, calls the broker, and hands what it says to the
 //! views; none decides what is allowed beyond who may see what.
 
+pub(super) mod auth;
 pub(super) mod bindings;
 pub(super) mod channels;
 pub(super) mod connections;
 pub(super) mod consumers;
 pub(super) mod definitions;
 pub(super) mod exchanges;
+pub(super) mod features;
 pub(super) mod health;
 pub(super) mod home;
 pub(super) mod limits;

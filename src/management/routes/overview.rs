@@ -62,7 +62,20 @@ fn churn(counters: &Counters) -> [(&'static str, u64); 7] {
 }
 
 pub(in crate::management) fn cluster_name(call: &Call) -> Result<Answer, Error> {
-    call.object(json!({ "name": call.node.broker.cluster_name }))
+    call.object(json!({ "name": call.node.broker.cluster_name() }))
+}
+
+pub(in crate::management) fn put_cluster_name(call: &Call) -> Result<Answer, Error> {
+    let body = call.body()?;
+    body.require(&["name"])?;
+    let put = call.node.broker.set_cluster_name(&call.actor(), body.text("name")?.unwrap_or_default())?;
+    call.settled(put)?;
+    Ok(Answer::Done)
+}
+
+/// The product's version, as the overview has it: RabbitMQ's is in there, too.
+pub(in crate::management) fn version(_: &Call) -> Result<Answer, Error> {
+    Ok(Answer::Json(json!(env!("CARGO_PKG_VERSION"))))
 }
 
 /// RabbitMQ lists the scripts of its plugins' pages here; tools only want the list to be there.

@@ -1,7 +1,8 @@
 //! Vhosts.
 
-use crate::broker::Vhost;
-use crate::definition::{self, Permissions};
+use crate::broker::admin::VhostChange;
+use crate::broker::{self, Vhost};
+use crate::definition::Permissions;
 use crate::management::{Answer, Call, error::Error, view, view::vhost::Depth};
 use crate::name::VhostName;
 use crate::outbox::Wakes;
@@ -21,25 +22,43 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
     let broker = &call.node.broker;
     let name = VhostName::new(call.parameter("vhost"));
     let body = call.body()?;
-    let current = broker.vhost(&name).map(|vhost| vhost.definition.read().clone()).unwrap_or_default();
-    let definition = definition::Vhost {
-        description: body.text("description")?.map_or(current.description, str::to_owned),
-        tags: body.tags("tags")?.unwrap_or(current.tags),
-        default_queue_type: match body.text("default_queue_type")? {
-            // As RabbitMQ shows that there is none.
-            Some("undefined") => None,
-            Some(kind) => Some(kind.to_owned()),
-            None => current.default_queue_type,
-        },
-        tracing: if body.get("tracing").is_some() { body.flag("tracing")? } else { current.tracing },
+    let flag = |key: &str| body.get(key).map(|_| body.flag(key)).transpose();
+    let change = VhostChange {
+        description: body.text("description")?.map(str::to_owned),
+        tags: body.tags("tags")?,
+        // As RabbitMQ shows that there is none.
+        default_queue_type: body
+            .text("default_queue_type")?
+            .map(|kind| Some(kind).filter(|kind| *kind != "undefined").map(str::to_owned)),
+        tracing: flag("tracing")?,
+        protected_from_deletion: flag("protected_from_deletion")?,
     };
-    let is_new = call.settled(broker.put_vhost(&call.actor(), &name, definition)?)?;
+    let is_new = call.settled(broker.put_vhost(&call.actor(), &name, change)?)?;
     if is_new {
         let all = || ".*".to_owned();
         let everything = Permissions { configure: all(), write: all(), read: all() };
         call.settled(broker.set_permissions(&call.actor(), &name, &call.user()?.name, everything)?)?;
     }
     Ok(Answer::put(is_new))
+}
+
+/// Protects a vhost from deletion.
+pub(in crate::management) fn protect(call: &Call) -> Result<Answer, Error> {
+    let (name, text) = (call.parameter("vhost"), "Cannot enable deletion protection of virtual host");
+    set_protection(call, true, Error::Missing(format!("{text} '{name}' because it does not exist")))
+}
+
+/// Lets a vhost be deleted again.
+pub(in crate::management) fn unprotect(call: &Call) -> Result<Answer, Error> {
+    set_protection(call, false, Error::NotFound)
+}
+
+fn set_protection(call: &Call, is_protected: bool, missing: Error) -> Result<Answer, Error> {
+    match call.node.broker.protect_vhost(&call.parameter("vhost").into(), is_protected) {
+        Err(broker::Error::NoVhost(_)) => return Err(missing),
+        outcome => call.settled(outcome?)?,
+    }
+    Ok(Answer::Done)
 }
 
 pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {

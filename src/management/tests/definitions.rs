@@ -21,7 +21,10 @@ fn export(api: &Api, path: &str) -> Value {
 fn furnished() -> Api {
     let api = Api::start();
     for (path, body) in [
-        ("/vhosts/v", json!({"description": "d", "tags": ["t"], "default_queue_type": "quorum"})),
+        (
+            "/vhosts/v",
+            json!({"description": "d", "tags": ["t"], "default_queue_type": "quorum", "protected_from_deletion": true}),
+        ),
         ("/users/u", json!({"password": "p", "tags": "monitoring"})),
         ("/users/nobody", json!({"tags": ""})),
         ("/permissions/v/u", json!({"configure": "c", "write": "w", "read": "r"})),
@@ -84,7 +87,7 @@ fn a_vhosts_definitions_go_into_another_vhost() {
     );
     assert!(file["queues"][0].get("vhost").is_none() && file.get("users").is_none());
     assert_eq!(
-        api.put("/vhosts/w", json!({"description": "d", "tags": ["t"], "default_queue_type": "quorum"})),
+        api.put("/vhosts/w", json!({"description": "d", "tags": ["t"], "default_queue_type": "quorum", "protected_from_deletion": true})),
         created()
     );
     assert_eq!(api.post("/definitions/w", file.clone()), done());

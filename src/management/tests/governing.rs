@@ -10,16 +10,6 @@ fn invalid(reason: &str) -> Got {
     bad(&format!("Validation failed\n\n{reason}\n"))
 }
 
-impl Api {
-    fn exists(&self, user: &str, tags: &str, may_enter: bool) {
-        assert_eq!(self.put(&format!("/users/{user}"), json!({"password": "p", "tags": tags})), created());
-        if may_enter {
-            let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
-            assert_eq!(self.put(&format!("/permissions/%2F/{user}"), all), created());
-        }
-    }
-}
-
 #[test]
 fn policies_are_set_shown_and_cleared() {
     let api = Api::start();
@@ -89,7 +79,7 @@ fn queues_and_exchanges_name_the_policies_that_apply() {
 
 #[test]
 fn operator_policies_may_be_fixed_by_the_configuration() {
-    let api = Api::start_with(true);
+    let api = Api::start_with(Setup { operator_policies_are_fixed: true, ..Setup::default() });
     let fixed = || Got(405, json!({"error": "method_not_allowed", "reason": "method_not_allowed"}));
     let policy = json!({"pattern": "", "definition": {"max-length": 1}});
     for path in ["/operator-policies/%2F/o", "/parameters/operator_policy/%2F/o"] {

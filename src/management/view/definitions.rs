@@ -39,12 +39,17 @@ pub(in crate::management) fn of_vhost(name: &str, definition: &Vhost) -> Map<Str
 
 /// A vhost.
 pub(in crate::management) fn vhost(name: &str, definition: &Vhost) -> Value {
-    let mut metadata = json!({ "description": definition.description, "tags": definition.tags });
+    let mut metadata = json!({
+        "description": definition.description,
+        "tags": definition.tags,
+        "protected_from_deletion": definition.protected_from_deletion,
+    });
     let mut vhost = json!({
         "name": name,
         "description": definition.description,
         "tags": definition.tags,
         "tracing": definition.tracing,
+        "protected_from_deletion": definition.protected_from_deletion,
         // They are parameters of the component vhost-limits.
         "limits": [],
     });

@@ -7,6 +7,7 @@ pub(super) mod binding;
 pub(super) mod connection;
 pub(super) mod definitions;
 pub(super) mod exchange;
+pub(super) mod feature;
 pub(super) mod message;
 pub(super) mod node;
 pub(super) mod overview;

@@ -39,7 +39,7 @@ pub(in crate::management) fn render(
         "product_name": "Warren",
         "product_version": env!("CARGO_PKG_VERSION"),
         "rabbitmq_version": COMPATIBLE_VERSION,
-        "cluster_name": node.broker.cluster_name,
+        "cluster_name": node.broker.cluster_name(),
         "cluster_tags": {},
         "node_tags": {},
         "erlang_version": "",

@@ -43,8 +43,9 @@ pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, nod
             "description": vhost.description,
             "tags": vhost.tags,
             "default_queue_type": default_queue_type,
+            "protected_from_deletion": vhost.protected_from_deletion,
         },
-        "protected_from_deletion": false,
+        "protected_from_deletion": vhost.protected_from_deletion,
         "tracing": vhost.tracing,
         "cluster_state": { node: "running" },
     });
