@@ -238,7 +238,7 @@ impl Connection {
 
     fn handle_on_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
         let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) else {
-            return self.handle_on_closed_channel(id, payload);
+            return self.handle_on_closed_channel(payload);
         };
         if channel.is_closing {
             return self.handle_on_closing_channel(id, payload);

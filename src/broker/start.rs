@@ -43,6 +43,28 @@ pub struct Defaults {
     pub loopback_users: Vec<String>,
 }
 
+#[cfg(test)]
+impl Defaults {
+    /// Of a node whose `guest` may do everything in `/`.
+    pub(crate) fn in_tests() -> Self {
+        let all = || ".*".to_owned();
+        Self {
+            node: "warren@test".into(),
+            cluster_name: "warren@test".into(),
+            has_user: true,
+            user: "guest".into(),
+            password: b"guest".to_vec(),
+            tags: vec!["administrator".into()],
+            vhost: "/".into(),
+            permissions: definition::Permissions { configure: all(), write: all(), read: all() },
+            message_memory_bytes: 0,
+            durability: Durability::default(),
+            log_exchange: false,
+            loopback_users: vec!["guest".into()],
+        }
+    }
+}
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]

@@ -9,7 +9,6 @@ mod vhosts;
 use super::*;
 use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
-use crate::definition::Permissions;
 use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
@@ -41,10 +40,6 @@ struct Setup {
 #[derive(Debug, PartialEq)]
 struct Got(u16, Value);
 
-fn all() -> Permissions {
-    Permissions { configure: ".*".into(), write: ".*".into(), read: ".*".into() }
-}
-
 impl Api {
     fn start() -> Api {
         Api::start_with(Setup::default())
@@ -55,21 +50,7 @@ impl Api {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let failure = watch::Sender::new(None);
         let (store, recovered) = store::memory::open_to_fail(failure.clone());
-        let defaults = Defaults {
-            message_memory_bytes: 0,
-            durability: Default::default(),
-            has_user: true,
-            log_exchange: false,
-            node: "warren@test".into(),
-            cluster_name: "warren@test".into(),
-            user: "guest".into(),
-            password: b"guest".to_vec(),
-            tags: vec!["administrator".into()],
-            vhost: "/".into(),
-            permissions: all(),
-            loopback_users: vec!["guest".into()],
-        };
-        let broker = Broker::start(defaults, store, recovered).unwrap();
+        let broker = Broker::start(Defaults::in_tests(), store, recovered).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let node = Node {

@@ -113,6 +113,52 @@ fn values_of_another_type_are_refused(t: &Scenario) {
     refuse_each(t, &bad);
 }
 
+/// What older clients still say: mirrors, lazy queues, where the leader is to be.
+fn arguments_without_effect_are_accepted(t: &Scenario) {
+    let mut c = t.open();
+    for (queue, argument, value) in [
+        ("~mode", "x-queue-mode", text("lazy")),
+        ("~version", "x-queue-version", Value::I(2)),
+        ("~master", "x-queue-master-locator", text("min-masters")),
+        ("~ha", "x-ha-policy", text("all")),
+    ] {
+        c.declare_with(1, queue, "exclusive", &[(argument, value)]);
+        c.publish(1, "", queue, "here");
+        c.get(1, queue, &format!("basic.get-ok delivery=1 key={queue} left=0: here"));
+        c.close_channel(1);
+        c.open_channel(1);
+    }
+    c.declare(1, "~q", "exclusive");
+    let consume = "basic.consume queue=~q tag=t no-ack";
+    let arguments = [("x-cancel-on-ha-failover", Value::Bool(true))];
+    c.call_with(1, consume, &arguments, "basic.consume-ok tag=t");
+    c.publish(1, "", "~q", "there");
+    c.expect("1 basic.deliver tag=t delivery=1 key=~q: there");
+}
+
+/// An argument that does nothing here may be another one for a client that declares its queue again.
+#[test]
+fn arguments_that_nobody_knows_are_stored_and_shown() {
+    run(|t| {
+        let mut c = t.open();
+        let odd = Value::F(vec![("list".into(), Value::A(vec![Value::I(1), text("two")]))]);
+        // The last one is known to RabbitMQ since 4.0, here and there without effect.
+        let arguments = [
+            ("x-odd", odd),
+            ("plain", Value::Bool(true)),
+            ("x-queue-mode", text("lazy")),
+            ("x-queue-leader-locator", text("client-local")),
+        ];
+        c.declare_with(1, "~q", "exclusive", &arguments);
+        c.declare(1, "~q", "exclusive");
+        let shown = json!({"x-odd": {"list": [1, "two"]}, "plain": true, "x-queue-mode": "lazy", "x-queue-leader-locator": "client-local"});
+        assert_eq!(t.shown("/api/queues/%2F/~q?columns=arguments"), json!({"arguments": shown}));
+        // RabbitMQ 3.10 fails at this one if it is a number.
+        let consume = "basic.consume queue=~q tag=t no-ack";
+        c.call_with(1, consume, &[("x-credit", Value::I(5))], "basic.consume-ok tag=t");
+    });
+}
+
 /// RabbitMQ looks at the head of the queue only.
 #[test]
 fn a_message_expires_behind_one_that_does_not() {
@@ -192,4 +238,5 @@ scenarios![
     a_queue_with_a_single_active_consumer_is_nobodys_alone,
     numbers_out_of_range_are_refused,
     values_of_another_type_are_refused,
+    arguments_without_effect_are_accepted,
 ];

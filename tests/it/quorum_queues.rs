@@ -77,7 +77,7 @@ fn arguments_of_classic_queues_are_refused(t: &Scenario) {
 
 fn arguments_of_quorum_queues_are_refused_for_classic_ones(t: &Scenario) {
     let mut c = t.open();
-    for argument in ["x-quorum-initial-group-size", "x-max-in-memory-length"] {
+    for argument in ["x-quorum-initial-group-size", "x-max-in-memory-length", "x-initial-cluster-size"] {
         c.refused_with(
             1,
             "queue.declare queue=~q exclusive",
@@ -95,6 +95,10 @@ fn arguments_that_only_many_nodes_need_are_accepted(t: &Scenario) {
         ("x-quorum-initial-group-size", Value::I(3)),
         ("x-max-in-memory-length", Value::I(10)),
         ("x-max-in-memory-bytes", Value::I(1000)),
+        ("x-quorum-target-group-size", Value::I(3)),
+        ("x-member-placement-tag", text("rack")),
+        ("x-consumer-disconnected-timeout", Value::I(60_000)),
+        ("x-queue-leader-locator", text("balanced")),
         ("x-delivery-limit", Value::I(5)),
     ];
     let mut c = with_queue(t, &arguments);

@@ -9,11 +9,15 @@ use crate::amqp::request::{Release, Request};
 use crate::name::ChannelId;
 use amq_protocol::protocol::AMQPClass;
 
+fn not_open() -> Exception {
+    Exception::new(ReplyCode::ChannelError, "expected 'channel.open'").hard()
+}
+
 impl Connection {
-    pub(super) fn handle_on_closed_channel(&mut self, id: ChannelId, payload: &Payload<'_>) -> Step {
+    pub(super) fn handle_on_closed_channel(&mut self, payload: &Payload<'_>) -> Step {
         let Payload::Method { class, method, payload } = *payload else {
             // Content that was on its way when the channel closed.
-            return Err(self.not_open(id));
+            return Err(not_open());
         };
         match (class, method) {
             id::CHANNEL_OPEN => {
@@ -23,12 +27,8 @@ impl Connection {
             }
             // The answer to a close that crossed with ours.
             id::CHANNEL_CLOSE_OK => Ok(None),
-            _ => Err(self.not_open(id)),
+            _ => Err(not_open()),
         }
-    }
-
-    pub(super) fn not_open(&self, _id: ChannelId) -> Exception {
-        Exception::new(ReplyCode::ChannelError, "expected 'channel.open'").hard()
     }
 
     pub(super) fn check_channel_count(&self) -> Result<(), Exception> {

@@ -4,7 +4,7 @@ use super::super::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use super::super::{Defaults, Error, Session};
 use super::*;
 use crate::arguments::{Table, Value};
-use crate::definition::{Binding, Destination, Permissions};
+use crate::definition::{Binding, Destination};
 use crate::message::Properties;
 use crate::queue::classic::Get;
 use crate::store;
@@ -13,22 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 fn broker() -> Arc<Broker> {
     let (store, recovered) = store::memory::open();
-    let all = || ".*".to_owned();
-    let defaults = Defaults {
-        message_memory_bytes: 1 << 30,
-        durability: Default::default(),
-        has_user: true,
-        log_exchange: false,
-        node: "warren@test".into(),
-        cluster_name: "warren@test".into(),
-        user: "guest".into(),
-        password: b"guest".to_vec(),
-        tags: Vec::new(),
-        vhost: "/".into(),
-        permissions: Permissions { configure: all(), write: all(), read: all() },
-        loopback_users: Vec::new(),
-    };
-    Broker::start(defaults, store, recovered).unwrap()
+    Broker::start(Defaults::in_tests(), store, recovered).unwrap()
 }
 
 fn declare(broker: &Broker, session: &Session, name: &str, arguments: &[(&str, Value)]) {

@@ -7,8 +7,8 @@ use crate::message::Properties;
 use crate::name::{Position, QueueId};
 use crate::store;
 
-/// A durable queue with this time to live and one recovered message, published at `received_at`.
-fn recovered(expires_at: Millis) -> Arc<Queue> {
+/// A durable queue in that store.
+fn queue_in(store: &store::Store, memory: Memory) -> Arc<Queue> {
     let definition = definition::Queue {
         id: QueueId(1),
         kind: Kind::Classic.name().into(),
@@ -18,29 +18,23 @@ fn recovered(expires_at: Millis) -> Arc<Queue> {
         arguments: Table::default(),
         role: definition::Role::Ordinary,
     };
-    let (store, _) = store::memory::open();
-    let memory = Arc::new(Memory::unlimited());
-    let pager = Arc::new(Pager::start(&store, &memory).unwrap());
-    let services = Services {
-        store,
+    let memory = Arc::new(memory);
+    let services = Arc::new(Services {
+        pager: Arc::new(Pager::start(store, &memory).unwrap()),
+        store: store.clone(),
         deadlines: Arc::default(),
         dead_letters: Arc::default(),
         memory,
-        pager,
         durability: Durability::Sync,
-    };
+    });
     let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
-    let queue = Queue::new(
-        NewQueue {
-            vhost,
-            name,
-            definition,
-            owner: None,
-            policy: Applied::default(),
-            services: Arc::new(services),
-        },
-        RecoveredQueue::default(),
-    );
+    let new = NewQueue { vhost, name, definition, owner: None, policy: Applied::default(), services };
+    Queue::new(new, RecoveredQueue::default())
+}
+
+/// A queue with one message that expires then.
+fn recovered(expires_at: Millis) -> Arc<Queue> {
+    let queue = queue_in(&store::memory::open().0, Memory::unlimited());
     let message = Arc::new(Message::new("".into(), b"q", &[0, 0], &Properties::default(), &[b"m"]));
     let index = IndexEntry {
         sequence: Sequence(1),
@@ -62,29 +56,8 @@ fn recovered(expires_at: Millis) -> Arc<Queue> {
 /// A durable queue in a store on disk, on a node where no message may stay in memory.
 fn on_disk(dir: &std::path::Path) -> (store::Store, Arc<Queue>) {
     let (store, _) = store::open(store::Options::new(dir)).unwrap();
-    let memory = Arc::new(Memory::new(0));
-    let pager = Arc::new(Pager::start(&store, &memory).unwrap());
-    let services = Services {
-        store: store.clone(),
-        deadlines: Arc::default(),
-        dead_letters: Arc::default(),
-        memory,
-        pager,
-        durability: Durability::Sync,
-    };
-    let definition = definition::Queue {
-        id: QueueId(1),
-        kind: Kind::Classic.name().into(),
-        durable: true,
-        auto_delete: false,
-        exclusive: false,
-        arguments: Table::default(),
-        role: definition::Role::Ordinary,
-    };
-    let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
-    let services = Arc::new(services);
-    let new = NewQueue { vhost, name, definition, owner: None, policy: Applied::default(), services };
-    (store, Queue::new(new, RecoveredQueue::default()))
+    let queue = queue_in(&store, Memory::new(0));
+    (store, queue)
 }
 
 #[test]
