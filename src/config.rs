@@ -57,6 +57,10 @@ pub struct Config {
     /// When clients are told that a message is safe, in queues that say nothing else.
     pub durability: Durability,
     pub memory_monitor_interval: Duration,
+    /// How often the figures of everything are sampled.
+    pub statistics_interval: Duration,
+    /// No samples are taken: there are no rates.
+    pub statistics_are_off: bool,
     pub log_level: LogLevel,
     /// Whether log lines go to `amq.rabbitmq.log`, too.
     pub log_exchange: bool,

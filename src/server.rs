@@ -37,8 +37,8 @@ struct Protocol {
 struct Serve<'a> {
     config: &'a Config,
     broker: Arc<Broker>,
-    /// Where the node listens, and for what.
-    listening: &'a [(&'static str, SocketAddr)],
+    /// The node, for those who are shown it.
+    node: Arc<management::Node>,
     stop: watch::Receiver<bool>,
 }
 
@@ -63,26 +63,35 @@ fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
 }
 
 fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
-    let Serve { config, broker, listening, mut stop } = serve;
+    let Serve { node, mut stop, .. } = serve;
+    tasks.spawn(async move {
+        let stopped = async move {
+            // A sender that is gone also means the end.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = management::serve(listener, node, stopped).await {
+            warn!(%error, "the HTTP API has ended");
+        }
+    });
+}
+
+/// The node as the HTTP API shows it.
+fn node(config: &Config, broker: &Arc<Broker>, listening: &[(&'static str, SocketAddr)]) -> management::Node {
     let listening = listening.iter();
-    let node = management::Node {
-        broker,
+    management::Node {
+        broker: Arc::clone(broker),
         listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
         data_dir: config.data_dir.clone(),
         memory_limit: monitor::memory_limit(config).unwrap_or(0),
         disk_free_limit: config.disk_free_limit_bytes,
         body_bytes_max: config.management_body_bytes_max,
         operator_policies_are_fixed: config.operator_policies_are_fixed,
-    };
-    tasks.spawn(async move {
-        let stopped = async move {
-            // A sender that is gone also means the end.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = management::serve(listener, Arc::new(node), stopped).await {
-            warn!(%error, "the HTTP API has ended");
-        }
-    });
+        statistics: management::Statistics::new(if config.statistics_are_off {
+            Duration::ZERO
+        } else {
+            config.statistics_interval
+        }),
+    }
 }
 
 /// Binds; where a machine has no IPv6, all interfaces means all of IPv4.
@@ -175,9 +184,11 @@ impl Server {
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
         }
+        let node = Arc::new(node(&config, &broker, &listening));
+        tasks.spawn(management::sample(Arc::clone(&node), stopped.clone()));
         for (protocol, listener) in bound {
-            let (broker, stop) = (Arc::clone(&broker), stopped.clone());
-            let serve = Serve { config: &config, broker, listening: &listening, stop };
+            let (broker, node, stop) = (Arc::clone(&broker), Arc::clone(&node), stopped.clone());
+            let serve = Serve { config: &config, broker, node, stop };
             (protocol.serve)(listener, serve, &mut tasks);
         }
         Ok(Server { broker, store, stop, tasks, listening })

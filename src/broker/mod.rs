@@ -20,6 +20,7 @@ pub mod parameters;
 mod policies;
 pub mod policy;
 pub mod publish;
+mod queues;
 mod quorum;
 mod replies;
 pub mod session;

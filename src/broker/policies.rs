@@ -13,7 +13,6 @@ use crate::definition::{Change, Definition, Key};
 use crate::name::{PolicyName, VhostName};
 use crate::outbox::Wakes;
 use crate::queue::Queue;
-use std::sync::Arc;
 use tracing::{info, warn};
 
 /// How many queues or exchanges are treated before others get a turn.
@@ -137,7 +136,7 @@ pub(super) fn sweep(vhost: &Vhost, changed_queue: impl Fn(&Queue)) {
     for slice in changed.chunks(SLICE) {
         change::set_policies(vhost, &mut vhost.topology_mut(), slice);
     }
-    let queues: Vec<Arc<Queue>> = vhost.topology().queues().cloned().collect();
+    let queues = vhost.queues();
     for slice in queues.chunks(SLICE) {
         let mut wakes = Wakes::default();
         for queue in slice {

@@ -2,6 +2,7 @@
 //! [`super::change`].
 
 use super::policy::{Applied, Policies};
+use super::queues::Queues;
 use crate::arguments;
 use crate::definition::{self, Binding, Destination, Role};
 use crate::exchange::route::{self, Exchanges};
@@ -23,6 +24,9 @@ pub const PREDECLARED: &[(&str, &str)] = &[
     ("amq.topic", "topic"),
     ("amq.rabbitmq.trace", "topic"),
 ];
+
+/// So many queues are read at once: some tenths of a millisecond.
+const SLICE: usize = 1000;
 
 /// What went through an exchange since the node started.
 #[derive(Debug, Default)]
@@ -135,7 +139,7 @@ pub struct Topology {
     /// The vhost is gone: its last connections must not leave anything behind in it.
     pub(super) is_deleted: bool,
     pub(super) exchanges: HashMap<ExchangeName, Exchange>,
-    pub(super) queues: HashMap<QueueName, Arc<Queue>>,
+    pub(super) queues: Queues,
     by_source: HashMap<ExchangeName, HashMap<BindingId, Arc<Binding>>>,
     by_destination: HashMap<Destination, HashMap<(ExchangeName, BindingId), Arc<Binding>>>,
     /// Above the place of every binding that has one.
@@ -158,9 +162,9 @@ impl Topology {
         self.exchanges.values()
     }
 
-    /// All queues.
+    /// All queues, by name. Whoever has no need of all of them at one moment takes [`Vhost::queues`].
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.queues.values()
+        self.queues.iter()
     }
 
     /// How many queues there are.
@@ -194,7 +198,7 @@ impl Topology {
     pub(super) fn put_queue(&mut self, queue: Arc<Queue>) {
         let own = match &queue.definition.role {
             Role::Ordinary => {
-                self.queues.insert(queue.name.clone(), queue);
+                self.queues.insert(queue);
                 return;
             }
             Role::DelayOf(exchange) => self.exchanges.get_mut(exchange).map(|exchange| &mut exchange.delay),
@@ -347,6 +351,20 @@ impl Vhost {
     /// The topology, to read. Take no queue's lock for long and await nothing while the guard lives.
     pub fn topology(&self) -> parking_lot::RwLockReadGuard<'_, Topology> {
         self.topology.read()
+    }
+
+    /// All queues, by name, as they are found a slice at a time: nobody waits for the topology while a long list is read.
+    /// What comes or goes meanwhile may be among them or not.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        let mut all: Vec<Arc<Queue>> = Vec::with_capacity(self.topology().queue_count());
+        loop {
+            let (topology, before) = (self.topology(), all.len());
+            let last = all.last().map(|queue| queue.name.clone());
+            all.extend(topology.queues.after(last.as_ref()).take(SLICE).cloned());
+            if all.len() < before + SLICE {
+                return all;
+            }
+        }
     }
 
     /// The topology, to change. Whoever does change it says so by [`Vhost::changed`], before the guard goes.

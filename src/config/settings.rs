@@ -276,6 +276,29 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "collect_statistics_interval",
+        default: "5000",
+        unit: "milliseconds",
+        doc: "How often the figures of all objects are sampled, from which rates are made. Whole seconds, one or more.",
+        set: |config, _, text| {
+            let time = value::milliseconds(text)?;
+            if time < Duration::from_secs(1) || time.subsec_millis() != 0 {
+                return Err("must be whole seconds in milliseconds, as 5000".into());
+            }
+            config.statistics_interval = time;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: "management_agent.disable_metrics_collector",
+        default: "false",
+        unit: "true or false",
+        doc: "Takes no samples: the HTTP API shows what is, without rates.",
+        set: |config, _, text| value::boolean(text).map(|are_off| config.statistics_are_off = are_off),
+        ..PLAIN
+    },
+    Setting {
         key: "disk_free_limit.absolute",
         default: "50MB",
         unit: "bytes",
@@ -412,6 +435,8 @@ pub(super) fn blank() -> Config {
         message_memory_limit_bytes: 0,
         durability: Durability::Sync,
         memory_monitor_interval: Duration::ZERO,
+        statistics_interval: Duration::ZERO,
+        statistics_are_off: false,
         log_level: LogLevel::Info,
         log_exchange: false,
         load_definitions: None,

@@ -89,6 +89,8 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         vm_memory_high_watermark.relative = 0.4
         vm_memory_high_watermark.absolute = 2GB
         memory_monitor_interval = 100
+        collect_statistics_interval = 10000
+        management_agent.disable_metrics_collector = true
         disk_free_limit.absolute = 1GiB
         message_memory_limit = 64MiB
         durability = interval(250)
@@ -125,6 +127,8 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             message_memory_limit_bytes: 64 << 20,
             durability: Durability::Interval(250),
             memory_monitor_interval: Duration::from_millis(100),
+            statistics_interval: Duration::from_secs(10),
+            statistics_are_off: true,
             log_level: LogLevel::Debug,
             log_exchange: false,
             load_definitions: Some("/etc/warren/definitions.json".into()),

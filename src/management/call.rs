@@ -1,6 +1,8 @@
 //! A request on its way to a route's function: who asks, what is asked, and in which vhost.
 
-use super::{Answer, Node, body::Body, error::Error, query, query::Query};
+use super::statistics::Spans;
+use super::view::fields::Wanted;
+use super::{Answer, Node, body::Body, error::Error, query, query::Listing, query::Query};
 use crate::auth::User;
 use crate::broker::events::Actor;
 use crate::broker::{Durable, Session, Vhost};
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// A request whose login was right and whose user may use the route.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) node: Arc<Node>,
     /// Nobody, where the route lets everybody in.
@@ -134,14 +137,27 @@ impl Call {
         safe.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
-    /// Answers a list as the query asks. See [`query::list`].
-    pub(super) fn list<R>(
+    /// Answers a list as the query asks. See [`query::list`]. What renders the rows gets the call again: it may do so
+    /// while the answer is being sent.
+    pub(super) fn list<R: Send + 'static>(
         &self,
         rows: Vec<R>,
         name: impl Fn(&R) -> &str,
-        render: impl Fn(&R) -> Value,
+        render: impl Fn(&Call, &R, &Wanted) -> Value + Send + 'static,
     ) -> Result<Answer, Error> {
-        query::list(&self.query, rows, name, render).map(Answer::Json)
+        let call = self.clone();
+        let listing = query::list(&self.query, rows, name, move |row, wanted| render(&call, row, wanted))?;
+        Ok(match listing {
+            Listing::Short(value) => Answer::Json(value),
+            Listing::Long(rows) => Answer::Rows(rows),
+        })
+    }
+
+    /// The samples that the query asks for.
+    /// # Errors
+    /// 400 for spans that make no sense.
+    pub(super) fn spans(&self) -> Result<Spans, Error> {
+        Spans::of(&self.query)
     }
 
     /// Answers an object, with the columns that the query asks for.

@@ -11,13 +11,16 @@ mod body;
 mod call;
 mod definitions;
 mod error;
+mod live;
 mod node;
 mod query;
 mod routes;
+mod statistics;
 mod view;
 
 pub use definitions::{LoadError, Loadable};
 pub use node::{Listener, Node};
+pub use statistics::{Statistics, sample};
 
 use access::Level;
 use axum::{
@@ -30,6 +33,7 @@ use axum::{
 };
 use call::Call;
 use error::Error;
+use live::Events;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
@@ -66,6 +70,7 @@ use Level::{Administrator, Anyone, Management, Monitoring, Policymaker};
 const ROUTES: &[Route] = &[
     route(Method::GET, "/", Anyone, home::show),
     route(Method::GET, "/api/overview", Management, overview::show),
+    route(Method::GET, "/api/live", Management, routes::live::show),
     route(Method::GET, "/api/cluster-name", Management, overview::cluster_name),
     route(Method::PUT, "/api/cluster-name", Administrator, overview::put_cluster_name),
     route(Method::GET, "/api/version", Anyone, overview::version),
@@ -272,6 +277,10 @@ const ROUTES: &[Route] = &[
 enum Answer {
     /// 200 and an object or a list.
     Json(Value),
+    /// 200 and a list that is made while it is sent.
+    Rows(Box<dyn query::Rows>),
+    /// 200 and what happens, until the client goes.
+    Events(Box<Events>),
     /// 200 and a file to be kept under that name.
     File(Value, String),
     /// 200 and a page for people.
@@ -297,6 +306,11 @@ impl IntoResponse for Answer {
             [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
         match self {
             Answer::Json(value) => (UNCACHED, axum::Json(value)).into_response(),
+            Answer::Rows(rows) => {
+                const JSON: HeaderValue = HeaderValue::from_static("application/json");
+                (UNCACHED, [(header::CONTENT_TYPE, JSON)], live::body(rows)).into_response()
+            }
+            Answer::Events(events) => events.into_response(),
             Answer::File(value, name) => {
                 let name = name.replace(|c: char| c.is_control() || "\"\\/".contains(c), "_");
                 let kept = format!("attachment; filename=\"{name}\"");

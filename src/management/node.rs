@@ -1,5 +1,6 @@
 //! The node as the HTTP API shows it: what the server that put it together knows and the broker does not.
 
+use super::statistics::Statistics;
 use crate::broker::Broker;
 use crate::time;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -30,6 +31,8 @@ pub struct Node {
     pub body_bytes_max: usize,
     /// Nobody changes operator policies here.
     pub operator_policies_are_fixed: bool,
+    /// Rates and their history. Somebody must run [`sample`](super::sample).
+    pub statistics: Statistics,
 }
 
 /// What the node uses of the machine.

@@ -1,8 +1,10 @@
 //! The query of a request, and what it asks of a list: filter, sort, page, columns. PURE.
 //!
-//! Rows are rendered to JSON as late as possible: without `sort`, only those of the page that is asked for.
+//! Rows are rendered to JSON as late as possible: only those of the page that is asked for, and of all others no more than
+//! what they are sorted by. A long list is made in parts while it is sent.
 
 use super::error::Error;
+use super::view::fields::Wanted;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
@@ -11,6 +13,8 @@ use std::cmp::Ordering;
 const PAGE_SIZE_DEFAULT: usize = 100;
 /// The most rows of a page.
 const PAGE_SIZE_MAX: usize = 500;
+/// About so much of a long list is made at once.
+const PART_BYTES: usize = 64 << 10;
 
 /// A request's query, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,37 +46,60 @@ fn invalid() -> Error {
     Error::BadRequest("Pagination parameters are invalid".into())
 }
 
+/// A list as it is answered.
+pub(super) enum Listing {
+    /// A page, or a list that is short.
+    Short(Value),
+    /// The rows of a long one, to be made while they are sent.
+    Long(Box<dyn Rows>),
+}
+
+/// Rows that are made while they are sent.
+pub(super) trait Rows: Send {
+    /// The JSON of the next rows, as a part of the list; empty behind its end.
+    fn next_part(&mut self) -> Vec<u8>;
+}
+
 /// Answers a list as the query asks: a page, if it names one, else all of it.
 ///
-/// `rows` are in the order that the list has by itself; `name` is what the filter looks at.
-pub(super) fn list<R>(
+/// `rows` are in the order that the list has by itself; `name` is what the filter looks at. `render` makes a row, or
+/// those fields of it that are wanted; it may make more.
+pub(super) fn list<R: Send + 'static>(
     query: &Query,
     rows: Vec<R>,
     name: impl Fn(&R) -> &str,
-    render: impl Fn(&R) -> Value,
-) -> Result<Value, Error> {
+    render: impl Fn(&R, &Wanted) -> Value + Send + 'static,
+) -> Result<Listing, Error> {
     let page = Page::from_query(query)?;
     let total = rows.len();
-    let kept: Vec<R> = match page.as_ref().and_then(|page| page.filter.as_ref()) {
+    let mut kept: Vec<R> = match page.as_ref().and_then(|page| page.filter.as_ref()) {
         Some(filter) => rows.into_iter().filter(|row| filter.keeps(name(row))).collect(),
         None => rows,
     };
     let filtered = kept.len();
     let range = page.as_ref().map_or(Ok(0..filtered), |page| page.range(filtered))?;
-    let items: Vec<Value> = match query.get("sort").filter(|key| !key.is_empty()) {
-        Some(key) => {
-            let mut all: Vec<Value> = kept.iter().map(&render).collect();
-            all.sort_by(|left, right| compare(at(left, key), at(right, key)));
-            if query.is_true("sort_reverse") {
-                all.reverse();
-            }
-            all.drain(range).collect()
-        }
-        None => kept[range].iter().map(&render).collect(),
+    if let Some(key) = query.get("sort").filter(|key| !key.is_empty()) {
+        kept = sort(kept, key, query.is_true("sort_reverse"), &render);
+    }
+    kept.truncate(range.end);
+    let kept = kept.split_off(range.start);
+    let wanted = wanted(query);
+    let query = query.clone();
+    let render = move |row: &R| columns(&query, render(row, &wanted));
+    let Some(page) = page else {
+        return Ok(if kept.len() <= PAGE_SIZE_MAX {
+            Listing::Short(kept.iter().map(render).collect())
+        } else {
+            Listing::Long(Box::new(Parts {
+                rows: kept.into_iter(),
+                render,
+                has_begun: false,
+                has_ended: false,
+            }))
+        });
     };
-    let items: Vec<Value> = items.into_iter().map(|item| columns(query, item)).collect();
-    let Some(page) = page else { return Ok(Value::Array(items)) };
-    Ok(json!({
+    let items: Vec<Value> = kept.iter().map(render).collect();
+    Ok(Listing::Short(json!({
         "total_count": total,
         "filtered_count": filtered,
         "item_count": items.len(),
@@ -80,7 +107,56 @@ pub(super) fn list<R>(
         "page_size": page.size,
         "page_count": filtered.div_ceil(page.size).max(1),
         "items": items,
-    }))
+    })))
+}
+
+/// The rows in the order of what stands under a dotted path. Only this is made of all of them.
+fn sort<R>(rows: Vec<R>, key: &str, is_reverse: bool, render: &impl Fn(&R, &Wanted) -> Value) -> Vec<R> {
+    let wanted = Wanted::these([key]);
+    let keyed = rows.into_iter().map(|row| (at(&render(&row, &wanted), key).clone(), row));
+    let mut keyed: Vec<(Value, R)> = keyed.collect();
+    keyed.sort_by(|left, right| compare(&left.0, &right.0));
+    if is_reverse {
+        keyed.reverse();
+    }
+    keyed.into_iter().map(|(_, row)| row).collect()
+}
+
+/// The fields that the query's `columns` name, all where there are none.
+pub(super) fn wanted(query: &Query) -> Wanted {
+    match query.get("columns").filter(|columns| !columns.is_empty()) {
+        Some(columns) => Wanted::these(columns.split(',')),
+        None => Wanted::All,
+    }
+}
+
+/// The rows of a list that are still to be sent.
+struct Parts<R, F> {
+    rows: std::vec::IntoIter<R>,
+    render: F,
+    has_begun: bool,
+    has_ended: bool,
+}
+
+impl<R: Send, F: Fn(&R) -> Value + Send> Rows for Parts<R, F> {
+    fn next_part(&mut self) -> Vec<u8> {
+        let mut part = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
+        while part.len() < PART_BYTES && !self.has_ended {
+            match self.rows.next() {
+                Some(row) => {
+                    part.push(if self.has_begun { b',' } else { b'[' });
+                    self.has_begun = true;
+                    // A value has a JSON form, always.
+                    let Ok(()) = serde_json::to_writer(&mut part, &(self.render)(&row)) else { continue };
+                }
+                None => {
+                    part.extend_from_slice(if self.has_begun { b"]" } else { b"[]" });
+                    self.has_ended = true;
+                }
+            }
+        }
+        part
+    }
 }
 
 /// The object with those fields that the query's `columns` name, all of them where there are none.
@@ -202,9 +278,45 @@ mod tests {
     }
 
     fn ask(text: &str) -> Result<Value, Error> {
-        let render =
-            |name: &&str| json!({"name": name, "length": name.len(), "nested": {"half": name.len() / 2}});
-        list(&query(text), NAMES.to_vec(), |name| name, render)
+        let render = |name: &&str, _: &Wanted| json!({"name": name, "length": name.len(), "nested": {"half": name.len() / 2}});
+        match list(&query(text), NAMES.to_vec(), |name| name, render)? {
+            Listing::Short(value) => Ok(value),
+            Listing::Long(_) => panic!("so few are no long list"),
+        }
+    }
+
+    /// The parts of a list of numbers.
+    fn parts(text: &str, numbers: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+        let render = |number: &u64, wanted: &Wanted| {
+            assert!(wanted.has("number"));
+            json!({"number": number, "other": "x".repeat(100)})
+        };
+        let Ok(Listing::Long(mut rows)) = list(&query(text), numbers.collect(), |_| "", render) else {
+            panic!("it is long")
+        };
+        std::iter::from_fn(|| Some(rows.next_part()).filter(|part| !part.is_empty())).collect()
+    }
+
+    #[test]
+    fn a_long_list_is_made_in_parts_that_are_one_list() {
+        let parts = parts("sort=number&sort_reverse=true&columns=number", 0..20_000);
+        assert!(parts.len() > 3, "{}", parts.len());
+        assert!(parts.iter().all(|part| part.len() < 2 * PART_BYTES));
+        let all: Vec<Value> = serde_json::from_slice(&parts.concat()).unwrap();
+        assert_eq!((all.len(), &all[0]), (20_000, &json!({"number": 19_999})));
+    }
+
+    #[test]
+    fn of_rows_that_are_not_shown_only_what_they_are_sorted_by_is_made() {
+        let whole = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&whole);
+        let render = move |name: &&str, wanted: &Wanted| {
+            whole.fetch_add(usize::from(*wanted == Wanted::All), std::sync::atomic::Ordering::Relaxed);
+            assert!(*wanted == Wanted::All || *wanted == Wanted::these(["length"]));
+            json!({"length": name.len()})
+        };
+        list(&query("page=2&page_size=2&sort=length"), NAMES.to_vec(), |name| name, render).unwrap();
+        assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     fn names(answer: &Value) -> Vec<&str> {

@@ -4,6 +4,7 @@ mod administering;
 mod definitions;
 mod governing;
 mod health;
+mod statistics;
 mod vhosts;
 
 use super::*;
@@ -13,7 +14,7 @@ use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
 use crate::store::{self, JournalFailed};
-use crate::time::Millis;
+use crate::time::{Duration, Millis};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 use tokio::{runtime::Runtime, sync::watch};
@@ -22,6 +23,7 @@ use tokio::{runtime::Runtime, sync::watch};
 struct Api {
     base: String,
     broker: Arc<Broker>,
+    node: Arc<Node>,
     agent: ureq::Agent,
     /// Fails the store.
     failure: watch::Sender<Option<JournalFailed>>,
@@ -61,10 +63,13 @@ impl Api {
             disk_free_limit: 1,
             body_bytes_max: 10_000,
             operator_policies_are_fixed: setup.operator_policies_are_fixed,
+            statistics: Statistics::new(Duration::from_secs(5)),
         };
-        runtime.spawn(serve(listener, Arc::new(node), std::future::pending()));
+        let node = Arc::new(node);
+        runtime.spawn(serve(listener, Arc::clone(&node), std::future::pending()));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
-        Api { base: format!("http://{address}"), broker, agent: agent.into(), failure, _runtime: runtime }
+        let base = format!("http://{address}");
+        Api { base, broker, node, agent: agent.into(), failure, _runtime: runtime }
     }
 
     /// Asks as a user with its password, `user:password`; nobody for the empty text.

@@ -6,7 +6,6 @@ use crate::definition::{Binding, Destination};
 use crate::management::{Answer, Call, error::Error, view};
 use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
 use crate::outbox::Wakes;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// A binding with its vhost.
@@ -18,8 +17,8 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
     for vhost in call.vhosts()? {
         let topology = vhost.topology();
         let mut own: Vec<Arc<Binding>> = topology.bindings().cloned().collect();
-        own.extend(topology.queues().map(|queue| of_default_exchange(&queue.name)));
         drop(topology);
+        own.extend(vhost.queues().iter().map(|queue| of_default_exchange(&queue.name)));
         rows.extend(in_order(&vhost, own));
     }
     answer(call, rows)
@@ -35,13 +34,11 @@ pub(in crate::management) fn list_of_queue(call: &Call) -> Result<Answer, Error>
 /// Bindings that leave the exchange.
 pub(in crate::management) fn list_from(call: &Call) -> Result<Answer, Error> {
     let (vhost, name) = existing_exchange(call)?;
-    let topology = vhost.topology();
     let bindings: Vec<Arc<Binding>> = if name.is_empty() {
-        topology.queues().map(|queue| of_default_exchange(&queue.name)).collect()
+        vhost.queues().iter().map(|queue| of_default_exchange(&queue.name)).collect()
     } else {
-        topology.bindings_from(name.as_str()).cloned().collect()
+        vhost.topology().bindings_from(name.as_str()).cloned().collect()
     };
-    drop(topology);
     answer(call, in_order(&vhost, bindings))
 }
 
@@ -149,6 +146,9 @@ fn in_order(vhost: &Vhost, mut bindings: Vec<Arc<Binding>>) -> Vec<Row> {
 }
 
 fn answer(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
-    let render = |(vhost, binding): &Row| -> Value { view::binding::render(vhost, binding) };
-    call.list(rows, |(_, binding)| binding.source.as_str(), render)
+    call.list(
+        rows,
+        |(_, binding)| binding.source.as_str(),
+        |_, (vhost, binding), _| view::binding::render(vhost, binding),
+    )
 }

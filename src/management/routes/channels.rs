@@ -23,9 +23,13 @@ fn rows(connections: &[Arc<Connection>]) -> Vec<Row> {
 }
 
 fn answer(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
-    let node = &call.node.broker.node;
-    let render = |(connection, channel, _): &Row| view::connection::channel(connection, channel, node);
-    call.list(rows, |(_, _, name)| name.as_str(), render)
+    call.list(
+        rows,
+        |(_, _, name)| name.as_str(),
+        |call, (connection, channel, _), _| {
+            view::connection::channel(connection, channel, &call.node.broker.node)
+        },
+    )
 }
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {

@@ -2,8 +2,10 @@
 
 use crate::broker::connections::Connection;
 use crate::event::Event;
+use crate::management::statistics::Spans;
 use crate::management::{Answer, Call, error::Error, view};
 use axum::http::HeaderName;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The header in which an operator says why a connection is closed.
@@ -53,16 +55,21 @@ fn of_user(call: &Call) -> Result<Vec<Arc<Connection>>, Error> {
 }
 
 fn answer(call: &Call, connections: Vec<Arc<Connection>>) -> Result<Answer, Error> {
-    let node = &call.node.broker.node;
+    let spans = call.spans()?;
     call.list(
         connections,
         |connection| &connection.name,
-        |connection| view::connection::render(connection, node),
+        move |call, connection, _| render(call, connection, &spans),
     )
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
-    call.object(view::connection::render(&*find(call)?, &call.node.broker.node))
+    call.object(render(call, &*find(call)?, &call.spans()?))
+}
+
+fn render(call: &Call, connection: &Connection, spans: &Spans) -> Value {
+    let details = call.node.statistics.of_connection(connection.id, spans);
+    view::connection::render(connection, &call.node.broker.node, &details)
 }
 
 /// Asks the client to close: 320 CONNECTION_FORCED.

@@ -17,7 +17,7 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
     call.list(
         rows,
         |(_, (subscription, _))| subscription.tag.as_str(),
-        |(queue, consumer)| render(call, queue, consumer),
+        |call, (queue, consumer), _| render(call, queue, consumer),
     )
 }
 
@@ -33,9 +33,8 @@ pub(super) fn of_channel(
     channel: ChannelId,
 ) -> Result<Vec<Value>, Error> {
     let vhost = call.node.broker.vhost(&connection.vhost).ok_or(Error::NotFound)?;
-    let queues: Vec<Arc<Queue>> = vhost.topology().queues().cloned().collect();
     let mut consumers = Vec::new();
-    for queue in queues {
+    for queue in vhost.queues() {
         let mut own = queue.subscriptions();
         own.retain(|(other, _)| other.outbox.connection == connection.id && other.channel == channel);
         consumers.extend(own.iter().map(|consumer| render(call, &queue, consumer)));

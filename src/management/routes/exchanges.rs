@@ -2,6 +2,7 @@
 
 use crate::broker::declare::{DeclareExchange, DeleteIf};
 use crate::broker::{Outcome, Vhost};
+use crate::management::statistics::Spans;
 use crate::management::{Answer, Call, body::Body, error::Error, view};
 use crate::message::{Message, Properties};
 use crate::name::{ExchangeName, VhostName};
@@ -29,24 +30,30 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
         rows.extend(topology.exchanges().map(|exchange| row(&exchange.name)));
     }
     rows.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
-    let render = |(_, name, vhost): &(VhostName, ExchangeName, Arc<Vhost>)| {
-        // Deleted since the list was made: then nothing is known of it but its name.
-        render(vhost, name).unwrap_or_else(|| json!({ "name": name.as_str(), "vhost": vhost.name.as_str() }))
-    };
-    call.list(rows, |(_, name, _)| name.as_str(), render)
+    let spans = call.spans()?;
+    call.list(
+        rows,
+        |(_, name, _)| name.as_str(),
+        move |call, (_, name, vhost), _| {
+            // Deleted since the list was made: then nothing is known of it but its name.
+            let gone = || json!({ "name": name.as_str(), "vhost": vhost.name.as_str() });
+            render(call, vhost, name, &spans).unwrap_or_else(gone)
+        },
+    )
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let vhost = call.vhost()?;
-    let mut object = render(&vhost, &name(call, "exchange")).ok_or(Error::NotFound)?;
+    let mut object = render(call, &vhost, &name(call, "exchange"), &call.spans()?).ok_or(Error::NotFound)?;
     object["incoming"] = json!([]);
     object["outgoing"] = json!([]);
     call.object(object)
 }
 
-fn render(vhost: &Vhost, name: &ExchangeName) -> Option<Value> {
+fn render(call: &Call, vhost: &Vhost, name: &ExchangeName, spans: &Spans) -> Option<Value> {
+    let details = call.node.statistics.of_exchange(&vhost.name, name, spans);
     let topology = vhost.topology();
-    Some(view::exchange::render(&vhost.name, topology.exchange(name.as_str())?))
+    Some(view::exchange::render(&vhost.name, topology.exchange(name.as_str())?, &details))
 }
 
 pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {

@@ -44,12 +44,12 @@ fn has_global_prefetch(broker: &Broker) -> bool {
 
 fn has_transient_queue(broker: &Broker) -> bool {
     let is_transient = |queue: &Arc<Queue>| !queue.definition.durable && !queue.definition.exclusive;
-    broker.vhosts().iter().any(|vhost| vhost.topology().queues().any(is_transient))
+    broker.vhosts().iter().any(|vhost| vhost.queues().iter().any(is_transient))
 }
 
 pub(in crate::management) fn list_flags(call: &Call) -> Result<Answer, Error> {
     let flags = FLAGS.iter().collect();
-    call.list(flags, |(name, _)| name, |(name, description)| view::feature::flag(name, description))
+    call.list(flags, |(name, _)| name, |_, (name, description), _| view::feature::flag(name, description))
 }
 
 /// Does nothing to a flag that there is, because it is on.
@@ -67,10 +67,10 @@ pub(in crate::management) fn list_used(call: &Call) -> Result<Answer, Error> {
     render(call, DEPRECATED.iter().filter(|feature| (feature.is_used)(&call.node.broker)).collect())
 }
 
-fn render(call: &Call, features: Vec<&Deprecated>) -> Result<Answer, Error> {
+fn render(call: &Call, features: Vec<&'static Deprecated>) -> Result<Answer, Error> {
     call.list(
         features,
         |feature| feature.name,
-        |feature| view::feature::deprecated(feature.name, feature.description),
+        |_, feature, _| view::feature::deprecated(feature.name, feature.description),
     )
 }

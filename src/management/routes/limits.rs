@@ -30,9 +30,9 @@ pub(in crate::management) fn list_of_users(call: &Call) -> Result<Answer, Error>
     list(call, "user", rows.collect())
 }
 
-fn list(call: &Call, of: &str, rows: Vec<(String, Map<String, Value>)>) -> Result<Answer, Error> {
+fn list(call: &Call, of: &'static str, rows: Vec<(String, Map<String, Value>)>) -> Result<Answer, Error> {
     let rows: Vec<_> = rows.into_iter().filter(|(_, limits)| !limits.is_empty()).collect();
-    call.list(rows, |(name, _)| name, |(name, limits)| json!({ of: name, "value": limits }))
+    call.list(rows, |(name, _)| name, move |_, (name, limits), _| json!({ of: name, "value": limits }))
 }
 
 /// RabbitMQ answers 204 also for a limit that is new.

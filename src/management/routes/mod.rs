@@ -12,6 +12,7 @@ pub(super) mod features;
 pub(super) mod health;
 pub(super) mod home;
 pub(super) mod limits;
+pub(super) mod live;
 pub(super) mod nodes;
 pub(super) mod overview;
 pub(super) mod parameters;

@@ -1,12 +1,14 @@
 //! The node: what it uses of the machine.
 
 use crate::management::{Answer, Call, error::Error, view};
+use std::sync::Arc;
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
+    let details = call.node.statistics.of_node(&call.spans()?);
     call.list(
-        vec![&call.node],
+        vec![Arc::clone(&call.node)],
         |node| node.broker.node.as_str(),
-        |node| view::node::render(node, &node.usage()),
+        move |_, node, _| view::node::render(node, &node.usage(), &details),
     )
 }
 
@@ -14,5 +16,6 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     if call.parameter("name") != call.node.broker.node {
         return Err(Error::NotFound);
     }
-    call.object(view::node::render(&call.node, &call.node.usage()))
+    let details = call.node.statistics.of_node(&call.spans()?);
+    call.object(view::node::render(&call.node, &call.node.usage(), &details))
 }

@@ -1,14 +1,11 @@
 //! The overview: what the node is and how much it holds.
 
 use super::connections;
-use crate::broker::Counters;
+use crate::management::statistics::Both;
 use crate::management::{Answer, Call, error::Error, view, view::overview::Totals};
 use crate::queue::classic;
 use serde_json::json;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let connections = connections::visible(call)?;
@@ -18,11 +15,10 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
         ..Totals::default()
     };
     let mut sum = classic::Counters::default();
-    for vhost in call.vhosts()? {
-        let topology = vhost.topology();
-        totals.exchanges += topology.exchanges().count();
-        let queues: Vec<_> = topology.queues().map(Arc::clone).collect();
-        drop(topology);
+    let vhosts = call.vhosts()?;
+    for vhost in &vhosts {
+        totals.exchanges += vhost.topology().exchanges().count();
+        let queues = vhost.queues();
         totals.queues += queues.len();
         for queue in queues {
             let figures = queue.figures();
@@ -31,12 +27,17 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
             add(&mut sum, &figures.counters);
         }
     }
-    let counters = &call.node.broker.counters;
+    let (counters, statistics, spans) = (&call.node.broker.counters, &call.node.statistics, call.spans()?);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // What was published to exchanges is counted for the node as a whole.
     sum.published = count(&counters.published);
-    let stats = view::overview::message_stats(&sum, count(&counters.unroutable));
-    call.object(view::overview::render(&call.node, &totals, stats, &churn(counters)))
+    let details = Both(
+        statistics.of_node(&spans),
+        statistics.of_vhosts(vhosts.iter().map(|vhost| &vhost.name), &spans),
+    );
+    let stats = view::overview::message_stats(&sum, count(&counters.unroutable), &details);
+    let churn = view::node::churn(&view::node::sampled(&call.node, &call.node.usage()));
+    call.object(view::overview::render(&call.node, &totals, stats, &churn, &details))
 }
 
 fn add(sum: &mut classic::Counters, other: &classic::Counters) {
@@ -46,19 +47,6 @@ fn add(sum: &mut classic::Counters, other: &classic::Counters) {
     sum.got += other.got;
     sum.got_no_ack += other.got_no_ack;
     sum.acked += other.acked;
-}
-
-fn churn(counters: &Counters) -> [(&'static str, u64); 7] {
-    [
-        ("connection_created", &counters.connections_created),
-        ("connection_closed", &counters.connections_closed),
-        ("channel_created", &counters.channels_created),
-        ("channel_closed", &counters.channels_closed),
-        ("queue_declared", &counters.queues_declared),
-        ("queue_created", &counters.queues_created),
-        ("queue_deleted", &counters.queues_deleted),
-    ]
-    .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
 }
 
 pub(in crate::management) fn cluster_name(call: &Call) -> Result<Answer, Error> {

@@ -5,7 +5,6 @@ use crate::broker::parameters::{OPERATOR_POLICY, OPERATORS, Parameter};
 use crate::management::{Answer, Call, error::Error, view};
 use crate::name::{Component, ParameterName};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// The parameters of the vhosts that the request is about, or of one component there.
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
@@ -16,7 +15,7 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
     if call.has_parameter("component") {
         rows.retain(|row| row.component.as_str() == call.parameter("component"));
     }
-    call.list(rows, |row| row.name.as_str(), view::parameter::render)
+    call.list(rows, |row| row.name.as_str(), |_, row, _| view::parameter::render(row))
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
@@ -64,8 +63,11 @@ pub(super) fn value(call: &Call) -> Result<Value, Error> {
 
 pub(in crate::management) fn list_global(call: &Call) -> Result<Answer, Error> {
     let rows = call.node.broker.global_parameters();
-    let render = |(name, value): &(ParameterName, Arc<Value>)| view::parameter::global(name.as_str(), value);
-    call.list(rows, |(name, _)| name.as_str(), render)
+    call.list(
+        rows,
+        |(name, _)| name.as_str(),
+        |_, (name, value), _| view::parameter::global(name.as_str(), value),
+    )
 }
 
 pub(in crate::management) fn show_global(call: &Call) -> Result<Answer, Error> {

@@ -3,6 +3,7 @@
 use crate::auth::users::Grant;
 use crate::broker;
 use crate::definition::Permissions;
+use crate::management::view::fields::Wanted;
 use crate::management::{Answer, Call, error::Error, view};
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
@@ -27,7 +28,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
 
 fn some(call: &Call, is_wanted: impl Fn(&Grant) -> bool) -> Result<Answer, Error> {
     let grants = call.node.broker.users.grants().into_iter().filter(is_wanted).collect();
-    let render = |grant: &Grant| {
+    let render = |_: &Call, grant: &Grant, _: &Wanted| {
         view::user::permissions(grant.vhost.as_str(), grant.user.as_str(), &grant.permissions)
     };
     call.list(grants, |grant| grant.user.as_str(), render)

@@ -25,7 +25,7 @@ fn some(call: &Call, whose: Whose) -> Result<Answer, Error> {
     call.list(
         rows,
         |(_, policy)| policy.name.as_str(),
-        |(vhost, policy)| view::policy::render(vhost.name.as_str(), policy),
+        |_, (vhost, policy), _| view::policy::render(vhost.name.as_str(), policy),
     )
 }
 

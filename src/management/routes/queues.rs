@@ -1,6 +1,8 @@
 //! Queues, and looking into them.
 
 use crate::broker::declare::{DeclareQueue, DeleteIf};
+use crate::management::statistics::Spans;
+use crate::management::view::{fields::Wanted, stats::Details, stats::Unsampled};
 use crate::management::{Answer, Call, body::Body, error::Error, routes::consumers, view};
 use crate::name::{QueueId, QueueName, Sequence};
 use crate::outbox::Wakes;
@@ -16,9 +18,7 @@ const GET_COUNT_MAX: u64 = 10_000;
 pub(super) fn all(call: &Call) -> Result<Vec<Arc<Queue>>, Error> {
     let mut queues = Vec::new();
     for vhost in call.vhosts()? {
-        let start = queues.len();
-        queues.extend(vhost.topology().queues().cloned());
-        queues[start..].sort_by(|left: &Arc<Queue>, right| left.name.cmp(&right.name));
+        queues.extend(vhost.queues());
     }
     Ok(queues)
 }
@@ -31,21 +31,36 @@ pub(super) fn find(call: &Call) -> Result<Arc<Queue>, Error> {
 }
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
-    call.list(all(call)?, |queue| queue.name.as_str(), |queue| render(call, queue))
+    let spans = call.spans()?;
+    let lean = call.query.is_true("disable_stats").then(|| {
+        let totals = if call.query.is_true("enable_queue_totals") { view::queue::TOTALS } else { &[] };
+        [view::queue::IDENTITY, totals].concat()
+    });
+    call.list(
+        all(call)?,
+        |queue| queue.name.as_str(),
+        move |call, queue, wanted| match &lean {
+            Some(names) => render(call, queue, &spans, &wanted.among(names)),
+            None => render(call, queue, &spans, wanted),
+        },
+    )
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let queue = find(call)?;
-    let mut object = render(call, &queue);
+    let mut object = render(call, &queue, &call.spans()?, &Wanted::All);
     object["consumer_details"] = Value::Array(consumers::of_queue(call, &queue));
     object["incoming"] = Value::Array(Vec::new());
     object["deliveries"] = Value::Array(Vec::new());
     call.object(object)
 }
 
-fn render(call: &Call, queue: &Queue) -> Value {
+fn render(call: &Call, queue: &Queue, spans: &Spans, wanted: &Wanted) -> Value {
     let owner = queue.owner.and_then(|owner| call.node.broker.connections.get(owner));
-    view::queue::render(queue, &queue.figures(), owner.as_deref(), &call.node.broker.node)
+    let told =
+        view::queue::wants_details(wanted).then(|| call.node.statistics.of_queue(queue.definition.id, spans));
+    let details: &dyn Details = told.as_ref().map_or(&Unsampled, |told| told);
+    view::queue::render(queue, owner.as_deref(), &call.node.broker.node, details, wanted)
 }
 
 pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {

@@ -20,7 +20,7 @@ pub(in crate::management) fn list_without_permissions(call: &Call) -> Result<Ans
 
 fn render_all(call: &Call, mut users: Vec<(UserName, Arc<User>)>) -> Result<Answer, Error> {
     users.sort_by(|(left, _), (right, _)| left.cmp(right));
-    call.list(users, |(name, _)| name.as_str(), |(name, user)| render(call, name, user))
+    call.list(users, |(name, _)| name.as_str(), |call, (name, user), _| render(call, name, user))
 }
 
 fn render(call: &Call, name: &UserName, user: &User) -> Value {

@@ -3,18 +3,20 @@
 use crate::broker::admin::VhostChange;
 use crate::broker::{self, Vhost};
 use crate::definition::Permissions;
+use crate::management::statistics::Spans;
 use crate::management::{Answer, Call, error::Error, view, view::vhost::Depth};
 use crate::name::VhostName;
 use crate::outbox::Wakes;
 use serde_json::Value;
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
-    call.list(call.vhosts()?, |vhost| vhost.name.as_str(), |vhost| render(call, vhost))
+    let spans = call.spans()?;
+    call.list(call.vhosts()?, |vhost| vhost.name.as_str(), move |call, vhost, _| render(call, vhost, &spans))
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let vhost = call.vhost()?;
-    call.object(render(call, &vhost))
+    call.object(render(call, &vhost, &call.spans()?))
 }
 
 /// Adds a vhost or changes what the body names of it. As in RabbitMQ, who adds one may do everything in it.
@@ -71,9 +73,9 @@ pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     Ok(Answer::Done)
 }
 
-fn render(call: &Call, vhost: &Vhost) -> Value {
-    let queues: Vec<_> = vhost.topology().queues().cloned().collect();
+fn render(call: &Call, vhost: &Vhost, spans: &Spans) -> Value {
     let mut depth = Depth::default();
-    queues.iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));
-    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, &call.node.broker.node)
+    vhost.queues().iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));
+    let (node, told) = (&call.node.broker.node, call.node.statistics.of_vhosts([&vhost.name], spans));
+    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, node, &told)
 }

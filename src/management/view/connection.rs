@@ -1,15 +1,27 @@
 //! Connections and channels.
 
-use super::{arguments, stats};
+use super::arguments;
+use super::stats::{self, Details, Figure, Group};
 use crate::broker::connections::{Channel, Connection};
 use crate::name::ChannelId;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is sampled of a connection.
+pub(in crate::management) const FIGURES: [Figure; 2] = [("recv_oct", Group::Data), ("send_oct", Group::Data)];
+
+/// These of a connection.
+pub(in crate::management) fn sampled(connection: &Connection) -> [u64; FIGURES.len()] {
+    [&connection.traffic.received_bytes, &connection.traffic.sent_bytes].map(count)
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
 
 /// A connection on a node.
-pub(in crate::management) fn render(connection: &Connection, node: &str) -> Value {
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+pub(in crate::management) fn render(connection: &Connection, node: &str, details: &dyn Details) -> Value {
     let traffic = &connection.traffic;
     let mut object = json!({
         "name": connection.name,
@@ -46,8 +58,8 @@ pub(in crate::management) fn render(connection: &Connection, node: &str) -> Valu
     if let Some(name) = &connection.user_provided_name {
         object["user_provided_name"] = json!(name);
     }
-    let bytes = [("recv_oct", count(&traffic.received_bytes)), ("send_oct", count(&traffic.sent_bytes))];
-    stats::extend(&mut object, stats::counters(&bytes));
+    let bytes = stats::named(&FIGURES, &sampled(connection));
+    stats::extend(&mut object, stats::figures(&bytes, details));
     object
 }
 

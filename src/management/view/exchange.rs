@@ -1,13 +1,29 @@
 //! Exchanges.
 
-use super::{arguments, policy, stats};
-use crate::broker::topology::Exchange;
-use crate::name::VhostName;
+use super::fields::Wanted;
+use super::stats::{self, Details, Figure, Group};
+use super::{arguments, policy};
+use crate::broker::topology::{Exchange, Topology};
+use crate::name::{ExchangeName, VhostName};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
+/// What is sampled of an exchange.
+pub(in crate::management) const FIGURES: [Figure; 2] =
+    [("publish_in", Group::Messages), ("publish_out", Group::Messages)];
+
+/// These of all exchanges of a vhost.
+pub(in crate::management) fn sampled(topology: &Topology) -> Vec<(ExchangeName, [u64; FIGURES.len()])> {
+    topology.exchanges().map(|exchange| (exchange.name.clone(), figures(exchange))).collect()
+}
+
+fn figures(exchange: &Exchange) -> [u64; FIGURES.len()] {
+    let counters = &exchange.counters;
+    [&counters.published_in, &counters.published_out].map(|counter| counter.load(Ordering::Relaxed))
+}
+
 /// An exchange.
-pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange) -> Value {
+pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange, details: &dyn Details) -> Value {
     let definition = &exchange.definition;
     let mut object = json!({
         "name": exchange.name.as_str(),
@@ -23,9 +39,8 @@ pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange) -> V
     if exchange.delays() {
         object["messages_delayed"] = json!(exchange.delayed_count());
     }
-    let published_in = exchange.counters.published_in.load(Ordering::Relaxed);
-    let published_out = exchange.counters.published_out.load(Ordering::Relaxed);
-    if let Some(stats) = stats::message_stats(&[("publish_in", published_in), ("publish_out", published_out)])
+    if let Some(stats) =
+        stats::message_stats(&stats::named(&FIGURES, &figures(exchange)), details, &Wanted::All)
     {
         object["message_stats"] = stats;
     }

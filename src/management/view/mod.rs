@@ -8,6 +8,8 @@ pub(super) mod connection;
 pub(super) mod definitions;
 pub(super) mod exchange;
 pub(super) mod feature;
+pub(super) mod fields;
+pub(super) mod live;
 pub(super) mod message;
 pub(super) mod node;
 pub(super) mod overview;

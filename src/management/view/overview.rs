@@ -1,13 +1,45 @@
 //! The overview.
 
-use super::{queue, stats, vhost::Depth};
+use super::fields::Wanted;
+use super::stats::{self, Details, Figure, Group};
+use super::{connection, queue, vhost::Depth};
 use crate::exchange;
 use crate::management::node::Node;
+use crate::management::statistics::Told;
 use crate::queue::classic::Counters;
 use serde_json::{Value, json};
 
 /// The version of RabbitMQ whose API and behaviour this is: tools compare it before they use what came later.
 pub(in crate::management) const COMPATIBLE_VERSION: &str = "4.3.5";
+
+/// What is sampled of a vhost: what is sampled of its queues, with `publish` for what came to its exchanges, and of its
+/// connections.
+pub(in crate::management) const FIGURES: [Figure; queue::FIGURES.len() + connection::FIGURES.len()] = {
+    let mut all = [("", Group::Messages); queue::FIGURES.len() + connection::FIGURES.len()];
+    let mut place = 0;
+    while place < all.len() {
+        all[place] = if place < BYTES { queue::FIGURES[place] } else { connection::FIGURES[place - BYTES] };
+        place += 1;
+    }
+    all
+};
+
+/// Where `publish` is among them.
+pub(in crate::management) const PUBLISH: usize = queue::LENGTHS;
+/// Where bytes begin among them.
+pub(in crate::management) const BYTES: usize = queue::FIGURES.len();
+
+/// Adds what happened in a vhost, as of the last sample.
+pub(super) fn extend_sampled(object: &mut Value, told: &Told) {
+    let (counters, bytes) = (&FIGURES[PUBLISH..BYTES], &FIGURES[BYTES..]);
+    let known = |figures: &'static [Figure]| -> Vec<(&str, u64)> {
+        figures.iter().filter_map(|(name, _)| Some((*name, told.value(name)?))).collect()
+    };
+    if let Some(stats) = stats::message_stats(&known(counters), told, &Wanted::All) {
+        object["message_stats"] = stats;
+    }
+    stats::extend(object, stats::figures(&known(bytes), told));
+}
 
 /// How much there is, in the vhosts that the user may see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,12 +52,25 @@ pub(in crate::management) struct Totals {
     pub(in crate::management) depth: Depth,
 }
 
+impl Totals {
+    /// Adds what there is elsewhere.
+    pub(in crate::management) fn add(&mut self, other: &Totals) {
+        self.connections += other.connections;
+        self.channels += other.channels;
+        self.consumers += other.consumers;
+        self.exchanges += other.exchanges;
+        self.queues += other.queues;
+        self.depth.add(other.depth);
+    }
+}
+
 /// The overview of a node.
 pub(in crate::management) fn render(
     node: &Node,
     totals: &Totals,
     message_stats: Option<Value>,
     churn: &[(&str, u64)],
+    details: &dyn Details,
 ) -> Value {
     json!({
         "management_version": COMPATIBLE_VERSION,
@@ -46,20 +91,14 @@ pub(in crate::management) fn render(
         "erlang_full_version": "",
         "crypto_lib_version": "",
         "release_series_support_status": "supported",
-        "disable_stats": false,
+        "disable_stats": !node.statistics.are_on(),
         "default_queue_type": "classic",
         "is_op_policy_updating_enabled": !node.operator_policies_are_fixed,
         "enable_queue_totals": false,
         "message_stats": message_stats.unwrap_or_else(|| json!({})),
-        "churn_rates": stats::counters(churn),
-        "queue_totals": totals.depth.fields(),
-        "object_totals": {
-            "connections": totals.connections,
-            "channels": totals.channels,
-            "consumers": totals.consumers,
-            "exchanges": totals.exchanges,
-            "queues": totals.queues,
-        },
+        "churn_rates": stats::figures(churn, details),
+        "queue_totals": totals.depth.fields(details),
+        "object_totals": object_totals(totals),
         "statistics_db_event_queue": 0,
         "node": node.broker.node,
         "listeners": listeners(node),
@@ -67,11 +106,26 @@ pub(in crate::management) fn render(
     })
 }
 
+/// How many objects there are of each kind.
+pub(super) fn object_totals(totals: &Totals) -> Value {
+    json!({
+        "connections": totals.connections,
+        "channels": totals.channels,
+        "consumers": totals.consumers,
+        "exchanges": totals.exchanges,
+        "queues": totals.queues,
+    })
+}
+
 /// What happened to messages in all queues, and how many reached none.
-pub(in crate::management) fn message_stats(counters: &Counters, unroutable: u64) -> Option<Value> {
+pub(in crate::management) fn message_stats(
+    counters: &Counters,
+    unroutable: u64,
+    details: &dyn Details,
+) -> Option<Value> {
     let mut counters = queue::message_stats(counters).to_vec();
     counters.push(("drop_unroutable", unroutable));
-    stats::message_stats(&counters)
+    stats::message_stats(&counters, details, &Wanted::All)
 }
 
 /// The exchange types there are.

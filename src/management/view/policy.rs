@@ -1,5 +1,6 @@
 //! Policies. PURE.
 
+use super::fields::Fields;
 use crate::broker::policy::{Applied, Compiled};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,10 +19,10 @@ pub(in crate::management) fn render(vhost: &str, policy: &Compiled) -> Value {
 }
 
 /// What is said of the policies that apply to a queue.
-pub(super) fn extend(object: &mut Value, applied: &Applied) {
-    object["policy"] = name(&applied.policy);
-    object["operator_policy"] = name(&applied.operator_policy);
-    object["effective_policy_definition"] = json!(applied.effective());
+pub(super) fn put(fields: &mut Fields<'_>, applied: &Applied) {
+    fields.put("policy", || name(&applied.policy));
+    fields.put("operator_policy", || name(&applied.operator_policy));
+    fields.put("effective_policy_definition", || json!(applied.effective()));
 }
 
 /// The name of a policy, or null.

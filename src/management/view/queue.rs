@@ -1,59 +1,126 @@
 //! Queues and consumers.
 
-use super::{arguments, connection, policy, stats, vhost::Depth};
+use super::fields::{Fields, Wanted};
+use super::stats::{self, Details, Figure, Group};
+use super::{arguments, connection, policy, vhost::Depth};
 use crate::broker::connections::Connection;
 use crate::name::ConsumerTag;
 use crate::queue::classic::{Activity, Counters, Figures};
 use crate::queue::{Queue, Subscription};
 use serde_json::{Value, json};
 
+/// What is sampled of a queue: three lengths, then what happened to its messages.
+pub(in crate::management) const FIGURES: [Figure; 11] = [
+    ("messages", Group::Lengths),
+    ("messages_ready", Group::Lengths),
+    ("messages_unacknowledged", Group::Lengths),
+    ("publish", Group::Messages),
+    ("deliver", Group::Messages),
+    ("deliver_no_ack", Group::Messages),
+    ("deliver_get", Group::Messages),
+    ("get", Group::Messages),
+    ("get_no_ack", Group::Messages),
+    ("ack", Group::Messages),
+    ("redeliver", Group::Messages),
+];
+
+/// How many of them are lengths.
+pub(in crate::management) const LENGTHS: usize = 3;
+
+/// These of a queue.
+pub(in crate::management) fn sampled(figures: &Figures) -> [u64; FIGURES.len()] {
+    let (lengths, counters) = (depth(figures).lengths(), message_stats(&figures.counters));
+    std::array::from_fn(|place| lengths.get(place).copied().unwrap_or_else(|| counters[place - LENGTHS].1))
+}
+
+/// The fields that tell which queue it is: those of lists without statistics.
+pub(in crate::management) const IDENTITY: &[&str] = &[
+    "name",
+    "vhost",
+    "type",
+    "durable",
+    "auto_delete",
+    "exclusive",
+    "arguments",
+    "node",
+    "state",
+    "internal",
+    "policy",
+    "operator_policy",
+    "effective_policy_definition",
+    "owner_pid_details",
+];
+
+/// What such lists have beside them when they are to tell how much the queues hold.
+pub(in crate::management) const TOTALS: &[&str] = &["messages", "messages_ready", "messages_unacknowledged"];
+
 /// A queue on a node; `owner` is the connection of an exclusive one.
 pub(in crate::management) fn render(
     queue: &Queue,
-    figures: &Figures,
     owner: Option<&Connection>,
     node: &str,
+    details: &dyn Details,
+    wanted: &Wanted,
 ) -> Value {
+    let mut fields = Fields::new(wanted);
     let definition = &queue.definition;
-    let sole = queue.sole_consumers();
-    let mut object = json!({
-        "name": queue.name.as_str(),
-        "vhost": queue.vhost.as_str(),
-        "type": definition.kind,
-        "durable": definition.durable,
-        "auto_delete": definition.auto_delete,
-        "exclusive": definition.exclusive,
-        "arguments": arguments::from_table(&definition.arguments),
-        "node": node,
-        "state": "running",
-        "internal": false,
-        "consumers": figures.consumers,
-        "consumer_capacity": 0.0,
-        "consumer_utilisation": 0.0,
-        "exclusive_consumer_tag": sole.exclusive.as_ref().map(ConsumerTag::as_str),
-        "single_active_consumer_tag": sole.single_active.as_ref().map(ConsumerTag::as_str),
-        "head_message_timestamp": null,
-        "memory": size_of::<Queue>() as u64 + figures.ready_bytes + figures.unacked_bytes,
-        "messages_ram": figures.ready + figures.unacked,
-        "messages_ready_ram": figures.ready,
-        "messages_unacknowledged_ram": figures.unacked,
-        "message_bytes": figures.ready_bytes + figures.unacked_bytes,
-        "message_bytes_ready": figures.ready_bytes,
-        "message_bytes_unacknowledged": figures.unacked_bytes,
-        "message_bytes_ram": figures.ready_bytes + figures.unacked_bytes,
-        "messages_dlx": figures.leaving,
-        "message_bytes_dlx": figures.leaving_bytes,
-        "messages_delayed": figures.held,
-    });
-    policy::extend(&mut object, &queue.policy());
-    stats::extend(&mut object, depth(figures).fields());
+    fields.put("name", || queue.name.as_str());
+    fields.put("vhost", || queue.vhost.as_str());
+    fields.put("type", || definition.kind.as_str());
+    fields.put("durable", || definition.durable);
+    fields.put("auto_delete", || definition.auto_delete);
+    fields.put("exclusive", || definition.exclusive);
+    fields.put("arguments", || arguments::from_table(&definition.arguments));
+    fields.put("node", || node);
+    fields.put("state", || "running");
+    fields.put("internal", || false);
+    policy::put(&mut fields, &queue.policy());
     if let Some(owner) = owner {
-        object["owner_pid_details"] = connection::owner_details(owner);
+        fields.put("owner_pid_details", || connection::owner_details(owner));
     }
-    if let Some(stats) = stats::message_stats(&message_stats(&figures.counters)) {
-        object["message_stats"] = stats;
+    // Its lock is asked for no more often than there is need to.
+    if wanted.has_more_than(IDENTITY) {
+        put_figures(&mut fields, &queue.figures(), details);
     }
-    object
+    if wanted.has("exclusive_consumer_tag") || wanted.has("single_active_consumer_tag") {
+        let sole = queue.sole_consumers();
+        fields.put("exclusive_consumer_tag", || sole.exclusive.as_ref().map(ConsumerTag::as_str));
+        fields.put("single_active_consumer_tag", || sole.single_active.as_ref().map(ConsumerTag::as_str));
+    }
+    fields.into_value()
+}
+
+/// Whether rates or samples are among what is wanted of queues.
+pub(in crate::management) fn wants_details(wanted: &Wanted) -> bool {
+    let is_length = |name: &&str| wanted.has(&format!("{name}_details"));
+    wanted.has("message_stats") || TOTALS.iter().any(is_length)
+}
+
+/// What it holds, and what happened to its messages.
+fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details) {
+    fields.put("consumers", || figures.consumers);
+    fields.put("consumer_capacity", || 0.0);
+    fields.put("consumer_utilisation", || 0.0);
+    fields.put("head_message_timestamp", || Value::Null);
+    fields.put("memory", || size_of::<Queue>() as u64 + figures.ready_bytes + figures.unacked_bytes);
+    fields.put("messages_ram", || figures.ready + figures.unacked);
+    fields.put("messages_ready_ram", || figures.ready);
+    fields.put("messages_unacknowledged_ram", || figures.unacked);
+    fields.put("message_bytes", || figures.ready_bytes + figures.unacked_bytes);
+    fields.put("message_bytes_ready", || figures.ready_bytes);
+    fields.put("message_bytes_unacknowledged", || figures.unacked_bytes);
+    fields.put("message_bytes_ram", || figures.ready_bytes + figures.unacked_bytes);
+    fields.put("messages_dlx", || figures.leaving);
+    fields.put("message_bytes_dlx", || figures.leaving_bytes);
+    fields.put("messages_delayed", || figures.held);
+    for (name, length) in TOTALS.iter().zip(depth(figures).lengths()) {
+        fields.put(name, || length);
+        fields.put(&format!("{name}_details"), || details.of(name));
+    }
+    let counters = message_stats(&figures.counters);
+    if let Some(stats) = stats::message_stats(&counters, details, &fields.wanted().under("message_stats")) {
+        fields.put("message_stats", || stats);
+    }
 }
 
 /// What a queue holds, to be added up.
@@ -94,4 +161,17 @@ pub(in crate::management) fn consumer(
         "channel_details": channel,
         "queue": { "name": queue.name.as_str(), "vhost": queue.vhost.as_str() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sampled_has_the_names_of_what_is_shown() {
+        let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
+        let counters = message_stats(&Counters::default());
+        let shown: Vec<&str> = TOTALS.iter().copied().chain(counters.iter().map(|(name, _)| *name)).collect();
+        assert_eq!(names, shown);
+    }
 }

@@ -1,7 +1,9 @@
 //! Vhosts.
 
-use super::stats;
+use super::overview;
+use super::stats::{self, Details};
 use crate::definition::Vhost;
+use crate::management::statistics::Told;
 use serde_json::{Map, Value, json};
 
 /// Messages in some queues, as vhosts, the overview and single queues count them.
@@ -22,17 +24,26 @@ impl Depth {
     }
 
     /// The fields `messages`, `messages_ready` and `messages_unacknowledged` with their details.
-    pub(in crate::management) fn fields(self) -> Map<String, Value> {
-        stats::counters(&[
-            ("messages", self.ready + self.unacked + self.aside),
-            ("messages_ready", self.ready),
-            ("messages_unacknowledged", self.unacked),
-        ])
+    pub(in crate::management) fn fields(self, details: &dyn Details) -> Map<String, Value> {
+        let names = ["messages", "messages_ready", "messages_unacknowledged"];
+        let lengths = self.lengths();
+        stats::figures(&std::array::from_fn::<_, 3, _>(|place| (names[place], lengths[place])), details)
+    }
+
+    /// All messages, those that are ready, those that are unacked.
+    pub(in crate::management) fn lengths(self) -> [u64; 3] {
+        [self.ready + self.unacked + self.aside, self.ready, self.unacked]
     }
 }
 
 /// A vhost on a node.
-pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, node: &str) -> Value {
+pub(in crate::management) fn render(
+    name: &str,
+    vhost: &Vhost,
+    depth: Depth,
+    node: &str,
+    told: &Told,
+) -> Value {
     let default_queue_type = vhost.default_queue_type.as_deref().unwrap_or("classic");
     let mut object = json!({
         "name": name,
@@ -49,6 +60,7 @@ pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, nod
         "tracing": vhost.tracing,
         "cluster_state": { node: "running" },
     });
-    stats::extend(&mut object, depth.fields());
+    stats::extend(&mut object, depth.fields(told));
+    overview::extend_sampled(&mut object, told);
     object
 }

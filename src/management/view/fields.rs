@@ -1,0 +1,128 @@
+//! Objects of which only those fields are made that are asked for. PURE.
+
+use serde_json::{Map, Value};
+
+/// Which fields of an object are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::management) enum Wanted {
+    /// All that there are.
+    All,
+    /// Those of these names, or under these dotted paths.
+    These(Vec<String>),
+}
+
+impl Wanted {
+    /// Those of these names or paths alone.
+    pub(in crate::management) fn these<'n>(names: impl IntoIterator<Item = &'n str>) -> Wanted {
+        Wanted::These(names.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Whether a field is wanted, or something under it.
+    pub(in crate::management) fn has(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::These(paths) => paths.iter().any(|path| first(path) == name),
+        }
+    }
+
+    /// What is wanted of the object that is a field's value.
+    pub(in crate::management) fn under(&self, name: &str) -> Wanted {
+        match self {
+            Wanted::These(paths) if !paths.iter().any(|path| path == name) => Wanted::These(
+                paths
+                    .iter()
+                    .filter_map(|path| path.split_once('.'))
+                    .filter(|(top, _)| *top == name)
+                    .map(|(_, rest)| rest.to_owned())
+                    .collect(),
+            ),
+            _ => Wanted::All,
+        }
+    }
+
+    /// Of these fields, those that are wanted.
+    pub(in crate::management) fn among(&self, names: &[&str]) -> Wanted {
+        match self {
+            Wanted::All => Wanted::these(names.iter().copied()),
+            Wanted::These(paths) => {
+                Wanted::these(paths.iter().map(String::as_str).filter(|path| names.contains(&first(path))))
+            }
+        }
+    }
+
+    /// Whether any field is wanted that is not among these.
+    pub(in crate::management) fn has_more_than(&self, names: &[&str]) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::These(paths) => paths.iter().any(|path| !names.contains(&first(path))),
+        }
+    }
+}
+
+/// The name that a dotted path begins with.
+fn first(path: &str) -> &str {
+    path.split_once('.').map_or(path, |(first, _)| first)
+}
+
+/// An object that is being made.
+#[derive(Debug)]
+pub(in crate::management) struct Fields<'w> {
+    wanted: &'w Wanted,
+    fields: Map<String, Value>,
+}
+
+impl<'w> Fields<'w> {
+    pub(in crate::management) fn new(wanted: &'w Wanted) -> Self {
+        Self { wanted, fields: Map::new() }
+    }
+
+    /// Adds a field if it is wanted; its value is only made then.
+    pub(in crate::management) fn put<V: Into<Value>>(&mut self, name: &str, value: impl FnOnce() -> V) {
+        if self.wanted.has(name) {
+            self.fields.insert(name.to_owned(), value().into());
+        }
+    }
+
+    /// What is wanted.
+    pub(in crate::management) fn wanted(&self) -> &'w Wanted {
+        self.wanted
+    }
+
+    /// The object's fields.
+    pub(in crate::management) fn into_map(self) -> Map<String, Value> {
+        self.fields
+    }
+
+    /// The object.
+    pub(in crate::management) fn into_value(self) -> Value {
+        Value::Object(self.fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_fields_that_are_wanted_are_made() {
+        let wanted = Wanted::these(["a", "c.x", "d"]).among(&["a", "b", "c"]);
+        let mut fields = Fields::new(&wanted);
+        fields.put("a", || 1);
+        fields.put("b", || -> u64 { unreachable!("nobody wants it") });
+        fields.put("c", || json!({"x": 3}));
+        fields.put("d", || -> u64 { unreachable!("it is not among those that there are") });
+        assert_eq!(fields.into_value(), json!({"a": 1, "c": {"x": 3}}));
+        assert!(Wanted::All.has("anything"));
+    }
+
+    #[test]
+    fn what_is_wanted_of_an_inner_object_is_known() {
+        let wanted = Wanted::these(["a.b.c", "a.d", "e"]);
+        assert_eq!(wanted.under("a"), Wanted::these(["b.c", "d"]));
+        assert_eq!(wanted.under("e"), Wanted::All);
+        assert_eq!(wanted.under("z"), Wanted::these([]));
+        assert_eq!(Wanted::All.under("a"), Wanted::All);
+        assert_eq!((wanted.has_more_than(&["a"]), wanted.has_more_than(&["a", "e"])), (true, false));
+    }
+}
