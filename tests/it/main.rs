@@ -35,6 +35,7 @@ mod headers_exchange;
 mod kill;
 mod lapin_client;
 mod limits;
+mod live_statistics;
 mod load_generator;
 mod migration;
 mod permissions;
