@@ -42,6 +42,7 @@ pub(crate) fn defaults() -> Defaults {
         has_user: true,
         log_exchange: false,
         loopback_users: Vec::new(),
+        tracer: warren::telemetry::Tracer::default(),
     }
 }
 

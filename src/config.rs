@@ -67,6 +67,8 @@ pub struct Config {
     /// Definitions that are imported at every start.
     pub load_definitions: Option<PathBuf>,
     pub cluster_name: Option<String>,
+    /// Where spans of traced messages are exported to.
+    pub otlp_endpoint: Option<String>,
     pub management_body_bytes_max: usize,
     /// Operator policies are as they are: nobody changes them over the HTTP API.
     pub operator_policies_are_fixed: bool,

@@ -31,4 +31,5 @@ pub mod outbox;
 pub mod queue;
 pub mod server;
 pub mod store;
+pub mod telemetry;
 pub mod time;

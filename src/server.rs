@@ -14,6 +14,7 @@ use crate::management;
 use crate::name::{UserName, VhostName};
 use crate::net::listener;
 use crate::store::{self, JournalFailed, Report, Store};
+use crate::telemetry::{self, Tracer};
 use crate::time::{self, Duration};
 use std::io;
 use std::net::SocketAddr;
@@ -116,6 +117,9 @@ pub enum StartError {
     /// There are no definitions where they should be, or they make no sense.
     #[error(transparent)]
     Definitions(#[from] management::LoadError),
+    /// No spans can be exported.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::StartError),
     /// What was loaded cannot be made durable.
     #[error(transparent)]
     Journal(#[from] JournalFailed),
@@ -163,7 +167,11 @@ impl Server {
         let (store, recovered) = store::open(options)?;
         report(&recovered.report, time::now() - started);
         let has_user = !loadable.as_ref().is_some_and(management::Loadable::has_users);
-        let broker = Broker::start(Defaults { has_user, ..defaults(&config) }, store.clone(), recovered)?;
+        let mut defaults = Defaults { has_user, ..defaults(&config) };
+        if let Some(endpoint) = &config.otlp_endpoint {
+            defaults.tracer = Tracer::start(endpoint, &defaults.node)?;
+        }
+        let broker = Broker::start(defaults, store.clone(), recovered)?;
         if let Some(loadable) = loadable {
             load(&loadable, &broker, &store).await?;
         }
@@ -226,7 +234,9 @@ impl Server {
         let (broker, store) = (self.broker, self.store);
         let close = move || {
             broker.stop_moving();
-            store.close()
+            let closed = store.close();
+            broker.tracer.stop();
+            closed
         };
         let closed = tokio::task::spawn_blocking(close).await;
         info!("stopped");
@@ -286,5 +296,6 @@ fn defaults(config: &Config) -> Defaults {
         durability: config.durability,
         log_exchange: config.log_exchange,
         loopback_users: config.loopback_users.iter().cloned().collect(),
+        tracer: Tracer::default(),
     }
 }

@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
     Layer { pure: true, modules: &["auth::permissions", "auth::password"] },
     // All of amqp but the two files below: frame method properties handshake connection channel unacked confirms …
     Layer { pure: true, modules: &["amqp"] },
-    Layer { pure: false, modules: &["store", "outbox", "auth"] },
+    Layer { pure: false, modules: &["store", "outbox", "auth", "telemetry"] },
     Layer { pure: false, modules: &["queue"] },
     Layer { pure: false, modules: &["broker"] },
     Layer { pure: false, modules: &["amqp::driver", "amqp::error", "management", "net"] },

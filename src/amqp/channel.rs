@@ -163,6 +163,11 @@ impl Channel {
         }
     }
 
+    /// Whether a consumer of this channel acks what it gets.
+    pub fn acknowledges(&self, consumer: ConsumerId) -> bool {
+        self.consumers.iter().any(|entry| entry.id == consumer && !entry.no_ack)
+    }
+
     /// Numbers for people.
     pub fn figures(&self) -> ChannelFigures {
         let mut figures = ChannelFigures {

@@ -21,6 +21,7 @@ use crate::event::{Delivery, Event};
 use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::state::Return;
+use crate::telemetry::{self, Outstanding};
 use crate::time::{self, Duration, Instant};
 use give_way::{GiveWay, Turn};
 use socket::{Socket, Wants};
@@ -111,6 +112,8 @@ struct Driver<S> {
     figures_are_stale: bool,
     /// Something may have changed since they were refreshed.
     figures_are_due: bool,
+    /// Traced messages that the client has.
+    outstanding: Outstanding,
     /// Channels opened and closed, as far as the node's counters know.
     churn: (u64, u64),
 }
@@ -146,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             figures_at: None,
             figures_are_stale: false,
             figures_are_due: false,
+            outstanding: Outstanding::default(),
             churn: (0, 0),
         }
     }
@@ -340,15 +344,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let Delivery { channel, redelivered, message, .. } = delivery;
             self.broker.trace_delivery(session, *channel, source.queue, message, *redelivered);
         }
+        let traced = if let Event::Deliver(delivery) = &event { self.trace(delivery) } else { None };
         let is_blocked_before = self.machine.is_blocked();
-        if let Err(delivery) = self.machine.handle_event(event)
-            && let Some(source) = delivery.source
-        {
-            orphans.entry(source.queue).or_default().push(source.sequence);
+        match self.machine.handle_event(event) {
+            Ok(()) => {
+                if let Some(delivered) = traced {
+                    self.outstanding.delivered(&self.broker.tracer, delivered);
+                }
+            }
+            Err(delivery) => {
+                if let Some(source) = delivery.source {
+                    orphans.entry(source.queue).or_default().push(source.sequence);
+                }
+            }
         }
         if is_blocked_before != self.machine.is_blocked() {
             self.figures_are_stale = true;
         }
+    }
+
+    /// What is to be told of a delivery if its message is traced.
+    fn trace(&self, delivery: &Delivery) -> Option<telemetry::Delivered> {
+        let traced = self.broker.tracer.trace(&delivery.message)?;
+        let is_acked_later = self.machine.acknowledges(delivery.channel, delivery.consumer);
+        Some(telemetry::Delivered {
+            traced,
+            message: Arc::clone(&delivery.message),
+            from: delivery.source.map(|source| (source.queue, source.sequence)).filter(|_| is_acked_later),
+            redelivered: delivery.redelivered,
+        })
     }
 
     fn flush_confirms(&mut self) {

@@ -44,6 +44,7 @@ use crate::queue::classic::Figures;
 use crate::queue::{AllQueues, Deadlines, Queue, Services};
 use crate::store::index::{IndexEntry, QueueImage, Relocated};
 use crate::store::{Queues, Record, Store};
+use crate::telemetry::Tracer;
 use crate::time::{self, Millis};
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -100,6 +101,8 @@ pub struct Broker {
     pub store: Store,
     /// What it did.
     pub counters: Counters,
+    /// Makes spans of traced messages.
+    pub tracer: Tracer,
     /// Memory and disk.
     pub alarms: alarms::Alarms,
     /// The open connections.

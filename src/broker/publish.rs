@@ -16,6 +16,7 @@ use crate::outbox::Wakes;
 use crate::queue::Queue;
 use crate::queue::classic::Enqueued;
 use crate::store::record::Origin;
+use crate::telemetry::Published;
 use foldhash::HashMap;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -136,15 +137,28 @@ impl Broker {
         if replies::is_address(message) && self.reply(session, message, wakes)? {
             return Ok(Outcome::Safe);
         }
+        let mut traced = self.tracer.trace(message);
         let Prepared { message, route } = self.prepare(session, message, refusal, Aim::Publish)?;
+        if let Some(traced) = &mut traced {
+            traced.routed();
+        }
         if session.vhost.is_traced() {
             self.trace_publish(session, &message, &route.queues);
         }
         route.counters.count(route.queues.len());
-        Ok(match &route.special {
+        let outcome = match &route.special {
             None => self.enqueue_in(&route.queues, &message, wakes),
             Some(special) => self.enqueue_specially(special, &route.queues, &message, wakes),
-        })
+        };
+        if let Some(traced) = traced {
+            let how = match outcome {
+                Outcome::Safe | Outcome::SafeAt(_) => Published::routed(route.queues.len()),
+                Outcome::Rejected => Published::Rejected,
+                Outcome::Unroutable => Published::Unroutable,
+            };
+            traced.published(&self.tracer, &message, how);
+        }
+        Ok(outcome)
     }
 
     fn enqueue_specially(
@@ -310,6 +324,7 @@ impl Broker {
             if replies::is_address(message) && self.reply(session, message, wakes).unwrap_or(false) {
                 continue;
             }
+            let traced = self.tracer.trace(message);
             let Ok(Prepared { message, route }) = self.prepare::<Error>(session, message, None, Aim::Publish)
             else {
                 // An exchange that went since the publish was checked leads nowhere.
@@ -320,6 +335,9 @@ impl Broker {
                 self.trace_publish(session, &message, &route.queues);
             }
             route.counters.count(route.queues.len());
+            if let Some(traced) = traced {
+                traced.published(&self.tracer, &message, Published::routed(route.queues.len()));
+            }
             let parcels = match &route.special {
                 None => smallvec![(message, route.queues)],
                 // Nobody need know that it has come before.

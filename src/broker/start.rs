@@ -13,6 +13,7 @@ use crate::exchange;
 use crate::name::{ExchangeName, PolicyName, QueueName, UserName, VhostName};
 use crate::queue::{AllQueues, Memory, NewQueue, Pager, Queue, Services};
 use crate::store::{Queues, Recovered, RecoveredQueue, Store};
+use crate::telemetry::Tracer;
 use crate::time;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct Defaults {
     pub log_exchange: bool,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
+    /// Makes spans of traced messages.
+    pub tracer: Tracer,
 }
 
 #[cfg(test)]
@@ -61,6 +64,7 @@ impl Defaults {
             durability: Durability::default(),
             log_exchange: false,
             loopback_users: vec!["guest".into()],
+            tracer: Tracer::default(),
         }
     }
 }
@@ -117,6 +121,7 @@ impl Broker {
             users,
             store,
             counters: Counters::default(),
+            tracer: defaults.tracer.clone(),
             alarms: alarms::Alarms::default(),
             connections: connections::Connections::default(),
             events: super::events::Events::default(),

@@ -276,6 +276,13 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "opentelemetry.otlp.endpoint",
+        unit: "URL",
+        doc: "An OpenTelemetry collector (`http://127.0.0.1:4318`) to which spans of traced messages are exported. Only where Warren is built with the feature `otel`.",
+        set: |config, _, text| value::text(text).map(|endpoint| config.otlp_endpoint = Some(endpoint)),
+        ..PLAIN
+    },
+    Setting {
         key: "collect_statistics_interval",
         default: "5000",
         unit: "milliseconds",
@@ -441,6 +448,7 @@ pub(super) fn blank() -> Config {
         log_exchange: false,
         load_definitions: None,
         cluster_name: None,
+        otlp_endpoint: None,
         management_body_bytes_max: 0,
         operator_policies_are_fixed: false,
     }

@@ -90,6 +90,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         vm_memory_high_watermark.absolute = 2GB
         memory_monitor_interval = 100
         collect_statistics_interval = 10000
+        opentelemetry.otlp.endpoint = http://127.0.0.1:4318
         management_agent.disable_metrics_collector = true
         disk_free_limit.absolute = 1GiB
         message_memory_limit = 64MiB
@@ -127,6 +128,7 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             message_memory_limit_bytes: 64 << 20,
             durability: Durability::Interval(250),
             memory_monitor_interval: Duration::from_millis(100),
+            otlp_endpoint: Some("http://127.0.0.1:4318".into()),
             statistics_interval: Duration::from_secs(10),
             statistics_are_off: true,
             log_level: LogLevel::Debug,

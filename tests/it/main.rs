@@ -52,6 +52,8 @@ mod restarts;
 mod runtime_parameters;
 mod settling;
 mod stress;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod topic_routing;
 mod transactions;
 mod vhost_and_user_limits;

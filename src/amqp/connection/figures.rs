@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::amqp::channel::ChannelFigures;
-use crate::name::ChannelId;
+use crate::name::{ChannelId, ConsumerId};
 
 impl Connection {
     /// The open channels, for people.
@@ -21,6 +21,12 @@ impl Connection {
     /// How many channels were opened since the connection is, those closed since among them.
     pub fn channels_opened(&self) -> u64 {
         self.channels_opened
+    }
+
+    /// Whether a consumer acks what it gets.
+    pub fn acknowledges(&self, channel: ChannelId, consumer: ConsumerId) -> bool {
+        let channel = self.channels.get(channel.0 as usize).and_then(Option::as_ref);
+        channel.is_some_and(|channel| channel.acknowledges(consumer))
     }
 
     /// How many channels are open.

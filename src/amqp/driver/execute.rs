@@ -21,6 +21,7 @@ use crate::name::{
 };
 use crate::queue::state::Return;
 use crate::store::LARGE_BODY_BYTES;
+use crate::telemetry::{self, Settled};
 use crate::time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -211,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn settle_in(&mut self, queue: QueueId, sequences: &[Sequence], disposition: Disposition) {
+        self.outstanding.settled(&self.broker.tracer, queue, sequences, outcome(disposition));
         match disposition {
             Disposition::Ack => self.broker.ack(queue, sequences, &mut self.wakes),
             Disposition::Discard => self.broker.discard(queue, sequences, &mut self.wakes),
@@ -260,6 +262,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Some((queue, taken)) = got.as_ref().filter(|_| session.vhost.is_traced()) {
             self.broker.trace_delivery(session, channel, *queue, &taken.message, taken.redelivered);
         }
+        if let Some((queue, taken)) = &got
+            && let Some(traced) = self.broker.tracer.trace(&taken.message)
+        {
+            let from = (!no_ack).then_some((*queue, taken.sequence));
+            let (message, redelivered) = (Arc::clone(&taken.message), taken.redelivered);
+            let delivered = telemetry::Delivered { traced, message, from, redelivered };
+            self.outstanding.delivered(&self.broker.tracer, delivered);
+        }
         Ok(Reply::Got(got.map(|(queue, taken)| Got {
             queue,
             sequence: taken.sequence,
@@ -271,9 +281,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     async fn commit(&mut self, publishes: &[Publish], settles: &[Settle]) -> Result<Reply, Exception> {
         let messages: Vec<_> = publishes.iter().map(|publish| Arc::clone(&publish.message)).collect();
-        let settles = by_disposition(settles);
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
-        let committed = self.broker.commit(session, &messages, &settles, &mut self.wakes);
+        let committed = self.broker.commit(session, &messages, &by_disposition(settles), &mut self.wakes);
+        for settle in settles {
+            for delivered in &settle.deliveries {
+                let (queue, sequence) = (delivered.queue, [delivered.sequence]);
+                self.outstanding.settled(&self.broker.tracer, queue, &sequence, outcome(settle.disposition));
+            }
+        }
         self.resume_shared();
         if let Some(safe_at) = committed.safe_at {
             self.wakes.flush();
@@ -404,6 +419,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Request::Settle(settle) => self.settle(&settle),
             _ => {}
         }
+    }
+}
+
+/// How a delivery ended, for its trace.
+fn outcome(disposition: Disposition) -> Settled {
+    match disposition {
+        Disposition::Ack => Settled::Acked,
+        Disposition::Discard => Settled::Discarded,
+        Disposition::Requeue(_) => Settled::Requeued,
     }
 }
 
