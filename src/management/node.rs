@@ -1,6 +1,7 @@
 //! The node as the HTTP API shows it: what the server that put it together knows and the broker does not.
 
 use crate::broker::Broker;
+use crate::queue::arguments::Kind;
 use crate::time;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -42,6 +43,31 @@ pub(super) struct Usage {
     pub(super) uptime_ms: u64,
 }
 
+/// What takes the memory that the process has, in bytes. See [`Node::memory_usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MemoryUsage {
+    /// All that is not swapped out.
+    pub(super) resident: u64,
+    /// The program and the files that are mapped.
+    pub(super) code: u64,
+    /// Messages of classic queues.
+    pub(super) classic_queues: u64,
+    /// Messages of quorum queues.
+    pub(super) quorum_queues: u64,
+}
+
+impl MemoryUsage {
+    /// What the process allocated: all but the program itself.
+    pub(super) fn allocated(&self) -> u64 {
+        self.resident.saturating_sub(self.code)
+    }
+
+    /// What it allocated for something else than messages.
+    pub(super) fn other(&self) -> u64 {
+        self.allocated().saturating_sub(self.classic_queues).saturating_sub(self.quorum_queues)
+    }
+}
+
 impl Node {
     /// Whether it has a listener for a protocol.
     pub(super) fn listens_for(&self, protocol: &str) -> bool {
@@ -52,19 +78,38 @@ impl Node {
     pub(super) fn usage(&self) -> Usage {
         let disk = rustix::fs::statvfs(&self.data_dir).ok();
         Usage {
-            memory: resident_bytes().unwrap_or(0),
+            memory: status_bytes("VmRSS:").unwrap_or(0),
             disk_free: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
             files_max: files_max().unwrap_or(0),
             uptime_ms: time::unix_ms().0.saturating_sub(self.broker.started_at.0),
         }
     }
+
+    /// What takes the memory now. Where the system does not say, only the queues do.
+    pub(super) fn memory_usage(&self) -> MemoryUsage {
+        let status = |key| status_bytes(key).unwrap_or(0);
+        let mut usage = MemoryUsage {
+            resident: status("VmRSS:"),
+            code: status("RssFile:") + status("RssShmem:"),
+            ..MemoryUsage::default()
+        };
+        for vhost in self.broker.vhosts() {
+            let queues: Vec<_> = vhost.topology().queues().cloned().collect();
+            for queue in queues {
+                let is_quorum = queue.definition.kind == Kind::Quorum.name();
+                let sum = if is_quorum { &mut usage.quorum_queues } else { &mut usage.classic_queues };
+                *sum += queue.figures().memory_bytes;
+            }
+        }
+        usage
+    }
 }
 
-/// The process's memory that is not swapped out.
-fn resident_bytes() -> Option<u64> {
+/// What the system says of the process's memory under a key, in bytes.
+fn status_bytes(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 

@@ -1,9 +1,11 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
 mod administering;
+mod asking;
 mod definitions;
 mod governing;
 mod health;
+mod uploading;
 mod vhosts;
 
 use super::*;

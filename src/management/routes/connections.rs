@@ -4,6 +4,7 @@ use crate::broker::connections::Connection;
 use crate::event::Event;
 use crate::management::{Answer, Call, error::Error, view};
 use axum::http::HeaderName;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The header in which an operator says why a connection is closed.
@@ -79,4 +80,10 @@ pub(in crate::management) fn close_all_of_user(call: &Call) -> Result<Answer, Er
 fn close_one(call: &Call, connection: &Connection) {
     let reason = call.header(&REASON).filter(|reason| !reason.is_empty()).unwrap_or(REASON_DEFAULT);
     connection.outbox.push_and_wake(Event::Close(reason.to_owned()));
+}
+
+/// Sessions are AMQP 1.0's; a connection of AMQP 0-9-1 has none.
+pub(in crate::management) fn list_sessions(call: &Call) -> Result<Answer, Error> {
+    find(call)?;
+    call.list(Vec::new(), |name: &String| name, |_| Value::Null)
 }

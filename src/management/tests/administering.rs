@@ -27,7 +27,23 @@ fn a_password_is_hashed_for_administrators_and_the_hash_lets_its_user_in() {
     assert_ne!(api.get("/auth/hash_password/s%2Fcret%20").1["ok"], json!(hash), "another salt");
     assert_eq!(api.as_user("u:s/cret ", "GET", "/auth/hash_password/p", Value::Null), refused());
     assert_eq!(api.as_user("", "GET", "/auth/hash_password/p", Value::Null).0, 401);
-    assert_eq!(api.get("/auth/hash_password/"), not_found());
+    assert_eq!(api.get("/auth/hash_password/").0, 405, "a password of no letters goes into a body");
+}
+
+#[test]
+fn a_password_in_a_body_is_hashed_as_one_in_the_path_is() {
+    let api = Api::start();
+    let hash_of = |body| api.post("/auth/hash_password", body);
+    for plain in ["s/cret", "ü"] {
+        let Got(status, hashed) = hash_of(json!({ "password": plain }));
+        let hash = hashed["ok"].as_str().unwrap();
+        assert_eq!(status, 200);
+        assert!(password::verify(hash, password::DEFAULT_ALGORITHM, plain.as_bytes()));
+    }
+    assert_eq!(hash_of(json!({})), bad("[{key_missing,password}]"));
+    assert_eq!(hash_of(json!({"password": 5})), bad("password must be a string"));
+    api.exists("m", "management", true);
+    assert_eq!(api.as_user("m:p", "POST", "/auth/hash_password", json!({"password": "x"})), refused());
 }
 
 #[test]

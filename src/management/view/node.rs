@@ -2,9 +2,9 @@
 
 use super::overview;
 use crate::broker::alarms::Resource;
-use crate::management::node::{Node, Usage};
+use crate::management::node::{MemoryUsage, Node, Usage};
 use crate::store::{Counters, DiskState};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Why the disk takes nothing at the moment; null if it does.
 fn refused(disk: &DiskState) -> Value {
@@ -87,4 +87,58 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
     shown["io_sync_count"] = json!(counters.syncs);
     shown["store"] = store(&counters);
     shown
+}
+
+/// Parts of a node's memory that only RabbitMQ has: here none of them takes any.
+const NO_MEMORY: &[&str] = &[
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "metadata_store",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "atom",
+    "allocated_unused",
+    "reserved_unallocated",
+];
+
+/// The parts of a node's memory, each as `shown`.
+fn parts(usage: &MemoryUsage, shown: impl Fn(u64) -> u64) -> Map<String, Value> {
+    let own = [
+        ("queue_procs", usage.classic_queues),
+        ("quorum_queue_procs", usage.quorum_queues),
+        ("code", usage.code),
+        ("other_system", usage.other()),
+    ];
+    let none = NO_MEMORY.iter().map(|name| (*name, 0));
+    own.into_iter().chain(none).map(|(name, bytes)| (name.to_owned(), json!(shown(bytes)))).collect()
+}
+
+/// What takes the memory, in bytes.
+pub(in crate::management) fn memory(usage: &MemoryUsage) -> Value {
+    let mut memory = parts(usage, |bytes| bytes);
+    memory.insert("strategy".into(), json!("rss"));
+    let total = json!({ "erlang": usage.allocated(), "rss": usage.resident, "allocated": usage.allocated() });
+    memory.insert("total".into(), total);
+    json!({ "memory": memory })
+}
+
+/// The same in percent, rounded up as RabbitMQ does.
+pub(in crate::management) fn relative_memory(usage: &MemoryUsage) -> Value {
+    let mut memory = parts(usage, |bytes| (bytes * 100).div_ceil(usage.resident.max(1)));
+    memory.insert("total".into(), json!(100));
+    json!({ "memory": memory })
 }
