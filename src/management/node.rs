@@ -41,6 +41,9 @@ pub(super) struct Usage {
     pub(super) files: u64,
     pub(super) files_max: u64,
     pub(super) uptime_ms: u64,
+    pub(super) threads: u64,
+    pub(super) threads_max: u64,
+    pub(super) context_switches: u64,
 }
 
 /// What takes the memory that the process has, in bytes. See [`Node::memory_usage`].
@@ -81,17 +84,23 @@ impl Node {
             memory: status_bytes("VmRSS:").unwrap_or(0),
             disk_free: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
-            files_max: files_max().unwrap_or(0),
+            files_max: limit("Max open files").unwrap_or(0),
             uptime_ms: time::unix_ms().0.saturating_sub(self.broker.started_at.0),
+            threads: status("Threads:").unwrap_or(0),
+            threads_max: limit("Max processes").unwrap_or(0),
+            context_switches: ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
+                .into_iter()
+                .filter_map(status)
+                .sum(),
         }
     }
 
     /// What takes the memory now. Where the system does not say, only the queues do.
     pub(super) fn memory_usage(&self) -> MemoryUsage {
-        let status = |key| status_bytes(key).unwrap_or(0);
+        let bytes = |key| status_bytes(key).unwrap_or(0);
         let mut usage = MemoryUsage {
-            resident: status("VmRSS:"),
-            code: status("RssFile:") + status("RssShmem:"),
+            resident: bytes("VmRSS:"),
+            code: bytes("RssFile:") + bytes("RssShmem:"),
             ..MemoryUsage::default()
         };
         for vhost in self.broker.vhosts() {
@@ -108,14 +117,19 @@ impl Node {
 
 /// What the system says of the process's memory under a key, in bytes.
 fn status_bytes(key: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    status(key)?.checked_mul(1024)
 }
 
-/// How many files the process may have open.
-fn files_max() -> Option<u64> {
+/// The number that the system says of the process under a key.
+fn status(key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// So much the process may have of something.
+fn limit(name: &str) -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }

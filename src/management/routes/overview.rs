@@ -1,7 +1,6 @@
 //! The overview: what the node is and how much it holds.
 
 use super::connections;
-use crate::broker::Counters;
 use crate::management::{Answer, Call, error::Error, view, view::overview::Totals};
 use crate::queue::classic;
 use serde_json::json;
@@ -36,7 +35,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     // What was published to exchanges is counted for the node as a whole.
     sum.published = count(&counters.published);
     let stats = view::overview::message_stats(&sum, count(&counters.unroutable));
-    call.object(view::overview::render(&call.node, &totals, stats, &churn(counters)))
+    call.object(view::overview::render(&call.node, &totals, stats, &view::overview::churn(counters)))
 }
 
 fn add(sum: &mut classic::Counters, other: &classic::Counters) {
@@ -46,19 +45,6 @@ fn add(sum: &mut classic::Counters, other: &classic::Counters) {
     sum.got += other.got;
     sum.got_no_ack += other.got_no_ack;
     sum.acked += other.acked;
-}
-
-fn churn(counters: &Counters) -> [(&'static str, u64); 7] {
-    [
-        ("connection_created", &counters.connections_created),
-        ("connection_closed", &counters.connections_closed),
-        ("channel_created", &counters.channels_created),
-        ("channel_closed", &counters.channels_closed),
-        ("queue_declared", &counters.queues_declared),
-        ("queue_created", &counters.queues_created),
-        ("queue_deleted", &counters.queues_deleted),
-    ]
-    .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
 }
 
 pub(in crate::management) fn cluster_name(call: &Call) -> Result<Answer, Error> {

@@ -1,6 +1,7 @@
 //! What tools ask for now and then, and what they get where there is nothing to be had.
 
 use super::*;
+use crate::auth::password;
 
 #[test]
 fn a_slash_at_the_end_of_a_path_means_nothing() {
@@ -122,4 +123,84 @@ fn there_are_no_topic_permissions_and_none_can_be_set() {
     assert_eq!(api.put("/topic-permissions/%2F/guest", permission).0, 405);
     api.exists("m", "monitoring", true);
     assert_eq!(api.as_user("m:p", "GET", "/topic-permissions", Value::Null), refused());
+}
+
+#[test]
+fn what_is_not_there_has_no_bindings() {
+    let api = Api::start();
+    let none = || Got(200, json!([]));
+    assert_eq!(api.get("/queues/%2F/nope/bindings"), none());
+    for end in ["source", "destination"] {
+        assert_eq!(api.get(&format!("/exchanges/%2F/nope/bindings/{end}")), none());
+        assert_eq!(api.get(&format!("/exchanges/nope/x/bindings/{end}")), not_found());
+    }
+    assert_eq!(api.get("/queues/nope/q/bindings"), not_found());
+}
+
+#[test]
+fn a_hash_without_the_name_of_its_algorithm_lets_its_user_in() {
+    let api = Api::start();
+    let hash = password::hash(password::Algorithm::Sha512, [1, 2, 3, 4], b"secret");
+    assert_eq!(api.put("/users/u", json!({"password_hash": hash, "tags": "management"})), created());
+    assert_eq!(api.get("/users/u").1["hashing_algorithm"], "rabbit_password_hashing_sha512");
+    assert_eq!(api.as_user("u:secret", "GET", "/whoami", Value::Null).0, 200);
+}
+
+/// Publishes a message with that date.
+fn publish(api: &Api, queue: &str, timestamp: Value) {
+    let properties = if timestamp.is_null() { json!({}) } else { json!({ "timestamp": timestamp }) };
+    let body =
+        json!({"routing_key": queue, "properties": properties, "payload": "x", "payload_encoding": "string"});
+    assert_eq!(api.post("/exchanges/%2F/amq.default/publish", body).1["routed"], true);
+}
+
+#[test]
+fn a_queue_shows_the_date_of_the_message_that_comes_next() {
+    let api = Api::start();
+    api.put("/queues/%2F/q", json!({"durable": true, "arguments": {"x-max-priority": 2}}));
+    let date = || api.get("/queues/%2F/q").1["head_message_timestamp"].clone();
+    assert_eq!(date(), Value::Null);
+    publish(&api, "q", json!(1_700_000_000));
+    publish(&api, "q", json!(1_800_000_000));
+    assert_eq!(date(), json!(1_700_000_000));
+    let take = json!({"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"});
+    api.post("/queues/%2F/q/get", take.clone());
+    assert_eq!(date(), json!(1_800_000_000));
+    api.post("/queues/%2F/q/get", take);
+    publish(&api, "q", Value::Null);
+    assert_eq!(date(), Value::Null);
+}
+
+#[test]
+fn a_quorum_queue_has_its_one_replica_here_and_a_classic_one_none() {
+    let api = Api::start();
+    let here = json!([api.broker.node]);
+    api.put("/queues/%2F/q", json!({"durable": true, "arguments": {"x-queue-type": "quorum"}}));
+    api.put("/queues/%2F/c", json!({"durable": true}));
+    let queue = api.get("/queues/%2F/q").1;
+    assert_eq!([&queue["members"], &queue["online"], &json!([queue["leader"]])], [&here, &here, &here]);
+    let queue = api.get("/queues/%2F/c").1;
+    assert!(["members", "online", "leader"].iter().all(|field| queue.get(field).is_none()));
+}
+
+#[test]
+fn a_node_says_what_it_has_built_in_and_what_it_uses() {
+    let api = Api::start();
+    let node = |api: &Api| api.get("/nodes").1[0].clone();
+    let before = node(&api);
+    let plugins = before["enabled_plugins"].as_array().unwrap();
+    assert!(
+        ["rabbitmq_management", "rabbitmq_delayed_message_exchange"]
+            .iter()
+            .all(|plugin| plugins.contains(&json!(plugin)))
+    );
+    for field in ["proc_used", "proc_total", "context_switches", "fd_used", "fd_total", "uptime"] {
+        assert!(before[field].is_u64(), "{field}: {before}");
+    }
+    assert!(before["proc_used"].as_u64() > Some(1) && before["proc_total"].as_u64() > Some(1));
+    let _outbox = api.connect("guest", 4001);
+    api.put("/queues/%2F/q", json!({"durable": true}));
+    let after = node(&api);
+    assert_eq!((&before["sockets_used"], &after["sockets_used"]), (&json!(0), &json!(1)));
+    assert_eq!((&before["queue_created"], &after["queue_created"]), (&json!(0), &json!(1)));
 }

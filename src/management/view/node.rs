@@ -1,10 +1,21 @@
 //! The node.
 
-use super::overview;
+use super::{overview, stats};
 use crate::broker::alarms::Resource;
 use crate::management::node::{MemoryUsage, Node, Usage};
 use crate::store::{Counters, DiskState};
 use serde_json::{Map, Value, json};
+
+/// What RabbitMQ has as plugins and this broker without any: tools look for their names.
+const BUILT_IN: &[&str] = &[
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_delayed_message_exchange",
+    "rabbitmq_management",
+    "rabbitmq_management_agent",
+    "rabbitmq_prometheus",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+];
 
 /// Why the disk takes nothing at the moment; null if it does.
 fn refused(disk: &DiskState) -> Value {
@@ -58,19 +69,20 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
         "fd_used": usage.files,
         "fd_used_details": rate,
         "fd_total": usage.files_max,
-        "sockets_used": 0,
+        "sockets_used": node.broker.connections.len(),
         "sockets_used_details": rate,
         "sockets_total": usage.files_max,
-        "proc_used": 0,
+        // Erlang's processes are what threads are here.
+        "proc_used": usage.threads,
         "proc_used_details": rate,
-        "proc_total": 0,
+        "proc_total": usage.threads_max,
         "partitions": [],
         "rates_mode": "basic",
         "net_ticktime": 60,
         "db_dir": node.data_dir.display().to_string(),
         "config_files": [],
         "log_files": [],
-        "enabled_plugins": [],
+        "enabled_plugins": BUILT_IN,
         "cluster_links": [],
         "applications": [
             { "name": "warren", "description": "Warren", "version": env!("CARGO_PKG_VERSION") },
@@ -83,8 +95,14 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
         "contexts": overview::contexts(node),
         "rabbitmq_version": overview::COMPATIBLE_VERSION,
     });
-    shown["io_write_count"] = json!(counters.writes);
-    shown["io_sync_count"] = json!(counters.syncs);
+    let io = [
+        ("io_write_count", counters.writes),
+        ("io_sync_count", counters.syncs),
+        ("io_write_bytes", counters.bytes),
+        ("context_switches", usage.context_switches),
+    ];
+    stats::extend(&mut shown, stats::counters(&io));
+    stats::extend(&mut shown, stats::counters(&overview::churn(&node.broker.counters)));
     shown["store"] = store(&counters);
     shown
 }

@@ -1,10 +1,12 @@
 //! The overview.
 
 use super::{queue, stats, vhost::Depth};
+use crate::broker;
 use crate::exchange;
 use crate::management::node::Node;
 use crate::queue::classic::Counters;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 /// The version of RabbitMQ whose API and behaviour this is: tools compare it before they use what came later.
 pub(in crate::management) const COMPATIBLE_VERSION: &str = "4.3.5";
@@ -72,6 +74,20 @@ pub(in crate::management) fn message_stats(counters: &Counters, unroutable: u64)
     let mut counters = queue::message_stats(counters).to_vec();
     counters.push(("drop_unroutable", unroutable));
     stats::message_stats(&counters)
+}
+
+/// What came and went since the start.
+pub(in crate::management) fn churn(counters: &broker::Counters) -> [(&'static str, u64); 7] {
+    [
+        ("connection_created", &counters.connections_created),
+        ("connection_closed", &counters.connections_closed),
+        ("channel_created", &counters.channels_created),
+        ("channel_closed", &counters.channels_closed),
+        ("queue_declared", &counters.queues_declared),
+        ("queue_created", &counters.queues_created),
+        ("queue_deleted", &counters.queues_deleted),
+    ]
+    .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
 }
 
 /// The exchange types there are.

@@ -3,6 +3,7 @@
 use super::{arguments, connection, policy, stats, vhost::Depth};
 use crate::broker::connections::Connection;
 use crate::name::ConsumerTag;
+use crate::queue::arguments::Kind;
 use crate::queue::classic::{Activity, Counters, Figures};
 use crate::queue::{Queue, Subscription};
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ pub(in crate::management) fn render(
 ) -> Value {
     let definition = &queue.definition;
     let sole = queue.sole_consumers();
+    let capacity = consumer_capacity(figures);
+    let (ready_ram, in_ram) =
+        (figures.ready - figures.paged, figures.ready + figures.unacked - figures.paged);
     let mut object = json!({
         "name": queue.name.as_str(),
         "vhost": queue.vhost.as_str(),
@@ -28,23 +32,28 @@ pub(in crate::management) fn render(
         "state": "running",
         "internal": false,
         "consumers": figures.consumers,
-        "consumer_capacity": 0.0,
-        "consumer_utilisation": 0.0,
+        "consumer_capacity": capacity,
+        "consumer_utilisation": capacity,
         "exclusive_consumer_tag": sole.exclusive.as_ref().map(ConsumerTag::as_str),
         "single_active_consumer_tag": sole.single_active.as_ref().map(ConsumerTag::as_str),
-        "head_message_timestamp": null,
-        "memory": size_of::<Queue>() as u64 + figures.ready_bytes + figures.unacked_bytes,
-        "messages_ram": figures.ready + figures.unacked,
-        "messages_ready_ram": figures.ready,
+        "head_message_timestamp": queue.head_timestamp(),
+        "memory": size_of::<Queue>() as u64 + figures.memory_bytes,
+        "messages_ram": in_ram,
+        "messages_ready_ram": ready_ram,
         "messages_unacknowledged_ram": figures.unacked,
         "message_bytes": figures.ready_bytes + figures.unacked_bytes,
         "message_bytes_ready": figures.ready_bytes,
         "message_bytes_unacknowledged": figures.unacked_bytes,
-        "message_bytes_ram": figures.ready_bytes + figures.unacked_bytes,
+        "messages_paged_out": figures.paged,
         "messages_dlx": figures.leaving,
         "message_bytes_dlx": figures.leaving_bytes,
         "messages_delayed": figures.held,
     });
+    if definition.kind == Kind::Quorum.name() {
+        // Its replicas: here it has one.
+        object["leader"] = json!(node);
+        (object["members"], object["online"]) = (json!([node]), json!([node]));
+    }
     policy::extend(&mut object, &queue.policy());
     stats::extend(&mut object, depth(figures).fields());
     if let Some(owner) = owner {
@@ -54,6 +63,13 @@ pub(in crate::management) fn render(
         object["message_stats"] = stats;
     }
     object
+}
+
+/// Whether a message that came now would be delivered at once, as a part of the time.
+///
+/// RabbitMQ has the mean over a while. Here it is this moment's: a message only waits while no consumer may take it.
+fn consumer_capacity(figures: &Figures) -> f64 {
+    if figures.consumers > 0 && figures.ready == 0 { 1.0 } else { 0.0 }
 }
 
 /// What a queue holds, to be added up.
@@ -94,4 +110,17 @@ pub(in crate::management) fn consumer(
         "channel_details": channel,
         "queue": { "name": queue.name.as_str(), "vhost": queue.vhost.as_str() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_have_capacity_as_long_as_no_message_waits_for_them() {
+        let capacity = |consumers, ready| {
+            consumer_capacity(&Figures { consumers, ready, unacked: 5, ..Figures::default() })
+        };
+        assert_eq!([capacity(0, 0), capacity(0, 1), capacity(2, 0), capacity(2, 1)], [0.0, 0.0, 1.0, 0.0]);
+    }
 }
