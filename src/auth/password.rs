@@ -43,6 +43,12 @@ impl Algorithm {
         found.ok_or_else(|| Error::UnknownAlgorithm { name: name.into() })
     }
 
+    /// The algorithm that made a hash, by the hash's length: that of new hashes where it tells nothing.
+    pub fn of_hash(hash: &str) -> Self {
+        let bytes = BASE64.decode(hash).map_or(0, |raw| raw.len().saturating_sub(SALT_BYTES));
+        Self::ALL.into_iter().find(|algorithm| algorithm.digest_bytes() == bytes).unwrap_or(Algorithm::Sha256)
+    }
+
     fn digest(self, salt: [u8; SALT_BYTES], password: &[u8]) -> Vec<u8> {
         fn of<D: Digest>(salt: [u8; SALT_BYTES], password: &[u8]) -> Vec<u8> {
             D::new().chain_update(salt).chain_update(password).finalize().to_vec()
@@ -146,6 +152,16 @@ mod tests {
             hash(Algorithm::Sha256, [0x90, 0x8d, 0xc6, 0x0a], b"test12"),
             "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
         );
+    }
+
+    #[test]
+    fn a_hash_tells_by_its_length_which_algorithm_made_it() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::of_hash(&hash(algorithm, [1, 2, 3, 4], b"p")), algorithm);
+        }
+        for none in ["", "?", "AAAA"] {
+            assert_eq!(Algorithm::of_hash(none).name(), DEFAULT_ALGORITHM);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod node;
 mod query;
 mod routes;
 mod statistics;
+mod upload;
 mod view;
 
 pub use definitions::{LoadError, Loadable};
@@ -271,6 +272,17 @@ const ROUTES: &[Route] = &[
     ),
     route(Method::GET, "/api/healthchecks/node", Management, health::node),
     route(Method::GET, "/api/healthchecks/node/{name}", Management, health::node),
+    route(Method::POST, "/api/auth/hash_password", Administrator, auth::hash_password_of_body),
+    route(Method::GET, "/api/queues/detailed", Management, queues::list),
+    route(Method::POST, "/api/queues/{vhost}/{queue}/actions", Administrator, queues::act),
+    route(Method::GET, "/api/nodes/{name}/memory", Monitoring, nodes::memory),
+    route(Method::GET, "/api/nodes/{name}/memory/relative", Monitoring, nodes::relative_memory),
+    route(Method::GET, "/api/connections/{connection}/sessions", Management, connections::list_sessions),
+    route(Method::POST, "/api/vhosts/{vhost}/start/{node}", Administrator, vhosts::start),
+    route(Method::GET, "/api/topic-permissions", Administrator, permissions::list_of_topics),
+    route(Method::GET, "/api/topic-permissions/{vhost}/{user}", Administrator, permissions::show_of_topics),
+    route(Method::GET, "/api/vhosts/{vhost}/topic-permissions", Administrator, permissions::list_of_topics),
+    route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, permissions::list_of_topics),
 ];
 
 /// What a route's function answers with.
@@ -289,6 +301,8 @@ enum Answer {
     Created(Option<String>),
     /// 204
     Done,
+    /// 303: where a page goes on after its form was sent.
+    Onward(String),
     /// 503 and the reasons: what a health check says when it fails.
     Failed(Value),
 }
@@ -322,6 +336,9 @@ impl IntoResponse for Answer {
                 (StatusCode::CREATED, [(header::LOCATION, location)]).into_response()
             }
             Answer::Done => StatusCode::NO_CONTENT.into_response(),
+            Answer::Onward(location) => {
+                (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
+            }
             Answer::Failed(value) => {
                 (StatusCode::SERVICE_UNAVAILABLE, UNCACHED, axum::Json(value)).into_response()
             }
@@ -362,7 +379,12 @@ fn router(node: Arc<Node>) -> Router {
     for (path, (router, methods)) in paths {
         let allowed = format!("HEAD, {}, OPTIONS", methods.join(", "));
         let options = move || std::future::ready([(header::ALLOW, allowed.clone())]);
-        all = all.route(path, router.options(options));
+        let router = router.options(options);
+        // As in RabbitMQ, a slash at the end means nothing.
+        if !path.ends_with('/') {
+            all = all.route(&format!("{path}/"), router.clone());
+        }
+        all = all.route(path, router);
     }
     all.fallback(|| std::future::ready(Error::NotFound))
 }

@@ -2,6 +2,7 @@
 
 use super::statistics::Statistics;
 use crate::broker::Broker;
+use crate::queue::arguments::Kind;
 use crate::time;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -43,6 +44,34 @@ pub(super) struct Usage {
     pub(super) files: u64,
     pub(super) files_max: u64,
     pub(super) uptime_ms: u64,
+    pub(super) threads: u64,
+    pub(super) threads_max: u64,
+    pub(super) context_switches: u64,
+}
+
+/// What takes the memory that the process has, in bytes. See [`Node::memory_usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MemoryUsage {
+    /// All that is not swapped out.
+    pub(super) resident: u64,
+    /// The program and the files that are mapped.
+    pub(super) code: u64,
+    /// Messages of classic queues.
+    pub(super) classic_queues: u64,
+    /// Messages of quorum queues.
+    pub(super) quorum_queues: u64,
+}
+
+impl MemoryUsage {
+    /// What the process allocated: all but the program itself.
+    pub(super) fn allocated(&self) -> u64 {
+        self.resident.saturating_sub(self.code)
+    }
+
+    /// What it allocated for something else than messages.
+    pub(super) fn other(&self) -> u64 {
+        self.allocated().saturating_sub(self.classic_queues).saturating_sub(self.quorum_queues)
+    }
 }
 
 impl Node {
@@ -55,25 +84,55 @@ impl Node {
     pub(super) fn usage(&self) -> Usage {
         let disk = rustix::fs::statvfs(&self.data_dir).ok();
         Usage {
-            memory: resident_bytes().unwrap_or(0),
+            memory: status_bytes("VmRSS:").unwrap_or(0),
             disk_free: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
-            files_max: files_max().unwrap_or(0),
+            files_max: limit("Max open files").unwrap_or(0),
             uptime_ms: time::unix_ms().0.saturating_sub(self.broker.started_at.0),
+            threads: status("Threads:").unwrap_or(0),
+            threads_max: limit("Max processes").unwrap_or(0),
+            context_switches: ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
+                .into_iter()
+                .filter_map(status)
+                .sum(),
         }
+    }
+
+    /// What takes the memory now. Where the system does not say, only the queues do.
+    pub(super) fn memory_usage(&self) -> MemoryUsage {
+        let bytes = |key| status_bytes(key).unwrap_or(0);
+        let mut usage = MemoryUsage {
+            resident: bytes("VmRSS:"),
+            code: bytes("RssFile:") + bytes("RssShmem:"),
+            ..MemoryUsage::default()
+        };
+        for vhost in self.broker.vhosts() {
+            let queues: Vec<_> = vhost.topology().queues().cloned().collect();
+            for queue in queues {
+                let is_quorum = queue.definition.kind == Kind::Quorum.name();
+                let sum = if is_quorum { &mut usage.quorum_queues } else { &mut usage.classic_queues };
+                *sum += queue.figures().memory_bytes;
+            }
+        }
+        usage
     }
 }
 
-/// The process's memory that is not swapped out.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+/// What the system says of the process's memory under a key, in bytes.
+fn status_bytes(key: &str) -> Option<u64> {
+    status(key)?.checked_mul(1024)
 }
 
-/// How many files the process may have open.
-fn files_max() -> Option<u64> {
+/// The number that the system says of the process under a key.
+fn status(key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// So much the process may have of something.
+fn limit(name: &str) -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }

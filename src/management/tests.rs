@@ -1,10 +1,12 @@
 //! Requests over a socket against a broker in memory: statuses, bodies, who may what.
 
 mod administering;
+mod asking;
 mod definitions;
 mod governing;
 mod health;
 mod statistics;
+mod uploading;
 mod vhosts;
 
 use super::*;

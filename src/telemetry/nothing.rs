@@ -6,7 +6,7 @@ use crate::name::{QueueId, Sequence};
 
 /// Traces nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Tracer;
+pub struct Tracer(());
 
 /// Why no tracer can be made.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ impl Traced {
 
 /// Deliveries of traced messages that are not settled.
 #[derive(Debug, Default)]
-pub struct Outstanding;
+pub struct Outstanding(());
 
 impl Outstanding {
     /// A message is handed to a consumer.

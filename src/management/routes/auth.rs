@@ -12,7 +12,18 @@ pub(in crate::management) fn settings(_: &Call) -> Result<Answer, Error> {
 
 /// The hash of a password, as `password_hash` of a user takes it. Each has another salt.
 pub(in crate::management) fn hash_password(call: &Call) -> Result<Answer, Error> {
-    let hash = auth::hash_password(call.parameter("password").as_bytes());
+    hash(call.parameter("password"))
+}
+
+/// The same, of a password that no log of paths shows.
+pub(in crate::management) fn hash_password_of_body(call: &Call) -> Result<Answer, Error> {
+    let body = call.body()?;
+    body.require(&["password"])?;
+    hash(body.text("password")?.unwrap_or_default())
+}
+
+fn hash(password: &str) -> Result<Answer, Error> {
+    let hash = auth::hash_password(password.as_bytes());
     let hash = hash.map_err(|_| broker::Error::NoRandom)?;
     Ok(Answer::Json(json!({ "ok": hash })))
 }

@@ -1,10 +1,10 @@
 //! Bindings.
 
-use super::{exchanges, queues};
+use super::exchanges;
 use crate::broker::Vhost;
 use crate::definition::{Binding, Destination};
 use crate::management::{Answer, Call, error::Error, view};
-use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
+use crate::name::{BindingKey, QueueName, VhostName};
 use crate::outbox::Wakes;
 use std::sync::Arc;
 
@@ -25,7 +25,11 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
 }
 
 pub(in crate::management) fn list_of_queue(call: &Call) -> Result<Answer, Error> {
-    let (vhost, queue) = (call.vhost()?, queues::find(call)?);
+    let vhost = call.vhost()?;
+    // As in RabbitMQ, what is not there has none: tools look for a binding here before they delete it.
+    let Some(queue) = vhost.topology().queue(call.parameter("queue")).cloned() else {
+        return answer(call, Vec::new());
+    };
     let mut bindings = to(&vhost, &Destination::Queue(queue.name.clone()));
     bindings.push(of_default_exchange(&queue.name));
     answer(call, in_order(&vhost, bindings))
@@ -33,7 +37,7 @@ pub(in crate::management) fn list_of_queue(call: &Call) -> Result<Answer, Error>
 
 /// Bindings that leave the exchange.
 pub(in crate::management) fn list_from(call: &Call) -> Result<Answer, Error> {
-    let (vhost, name) = existing_exchange(call)?;
+    let (vhost, name) = (call.vhost()?, exchanges::name(call, "exchange"));
     let bindings: Vec<Arc<Binding>> = if name.is_empty() {
         vhost.queues().iter().map(|queue| of_default_exchange(&queue.name)).collect()
     } else {
@@ -44,14 +48,8 @@ pub(in crate::management) fn list_from(call: &Call) -> Result<Answer, Error> {
 
 /// Bindings that lead to the exchange.
 pub(in crate::management) fn list_to(call: &Call) -> Result<Answer, Error> {
-    let (vhost, name) = existing_exchange(call)?;
-    answer(call, in_order(&vhost, to(&vhost, &Destination::Exchange(name))))
-}
-
-fn existing_exchange(call: &Call) -> Result<(Arc<Vhost>, ExchangeName), Error> {
     let (vhost, name) = (call.vhost()?, exchanges::name(call, "exchange"));
-    let is_there = vhost.topology().exchange(name.as_str()).is_some();
-    if is_there { Ok((vhost, name)) } else { Err(Error::NotFound) }
+    answer(call, in_order(&vhost, to(&vhost, &Destination::Exchange(name))))
 }
 
 /// Bindings with the source and the destination of the path.

@@ -87,3 +87,9 @@ fn close_one(call: &Call, connection: &Connection) {
     let reason = call.header(&REASON).filter(|reason| !reason.is_empty()).unwrap_or(REASON_DEFAULT);
     connection.outbox.push_and_wake(Event::Close(reason.to_owned()));
 }
+
+/// Sessions are AMQP 1.0's; a connection of AMQP 0-9-1 has none.
+pub(in crate::management) fn list_sessions(call: &Call) -> Result<Answer, Error> {
+    find(call)?;
+    call.list(Vec::new(), |name: &String| name, |_, _, _| Value::Null)
+}

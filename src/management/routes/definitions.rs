@@ -4,7 +4,7 @@ use crate::broker::parameters::Parameter;
 use crate::broker::policy::Whose;
 use crate::broker::{self, Broker, Durable, Vhost};
 use crate::management::definitions::{self, File, Imported, Scope};
-use crate::management::{Answer, Call, error::Error, view};
+use crate::management::{Answer, Call, error::Error, upload::Upload, view};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -78,20 +78,25 @@ fn answer(call: &Call, file: Map<String, Value>) -> Result<Answer, Error> {
 
 /// Makes what a file says, beside what is there.
 pub(in crate::management) fn import(call: &Call) -> Result<Answer, Error> {
-    let file = File::parse(&call.body()?, Scope::Node, &*call.node.broker)?;
-    make(call, file)
+    let upload = Upload::of(call)?;
+    let file = File::parse(&upload.body, Scope::Node, &*call.node.broker)?;
+    make(call, file, upload.redirect)
 }
 
 /// The same, all of it in one vhost.
 pub(in crate::management) fn import_into_vhost(call: &Call) -> Result<Answer, Error> {
     let vhost = existing(call)?;
-    let file = File::parse(&call.body()?, Scope::Vhost(&vhost.name), &*call.node.broker)?;
-    make(call, file)
+    let upload = Upload::of(call)?;
+    let file = File::parse(&upload.body, Scope::Vhost(&vhost.name), &*call.node.broker)?;
+    make(call, file, upload.redirect)
 }
 
-/// Answers 204, or 200 with what was left out.
-fn make(call: &Call, file: File) -> Result<Answer, Error> {
+/// Answers 204, or 200 with what was left out; a form that says where its page goes on is sent there.
+fn make(call: &Call, file: File, redirect: Option<String>) -> Result<Answer, Error> {
     let Imported { end, left_out } = definitions::import(&call.node.broker, &call.actor(), file)?;
     call.settled(Durable { value: (), at: end })?;
+    if let Some(location) = redirect {
+        return Ok(Answer::Onward(location));
+    }
     if left_out.is_empty() { Ok(Answer::Done) } else { Ok(Answer::Json(json!({ "left_out": left_out }))) }
 }

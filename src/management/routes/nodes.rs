@@ -13,9 +13,24 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
-    if call.parameter("name") != call.node.broker.node {
-        return Err(Error::NotFound);
-    }
+    check_name(call)?;
     let details = call.node.statistics.of_node(&call.spans()?);
     call.object(view::node::render(&call.node, &call.node.usage(), &details))
+}
+
+/// There is one node.
+fn check_name(call: &Call) -> Result<(), Error> {
+    if call.parameter("name") == call.node.broker.node { Ok(()) } else { Err(Error::NotFound) }
+}
+
+/// What takes the memory, in bytes.
+pub(in crate::management) fn memory(call: &Call) -> Result<Answer, Error> {
+    check_name(call)?;
+    call.object(view::node::memory(&call.node.memory_usage()))
+}
+
+/// The same in percent.
+pub(in crate::management) fn relative_memory(call: &Call) -> Result<Answer, Error> {
+    check_name(call)?;
+    call.object(view::node::relative_memory(&call.node.memory_usage()))
 }

@@ -158,3 +158,11 @@ fn is_base64(body: &Body) -> Result<bool, Error> {
 pub(in crate::management) fn rebalance(_: &Call) -> Result<Answer, Error> {
     Ok(Answer::Done)
 }
+
+/// Queues had actions while they were mirrored; RabbitMQ 4 knows none either, but still says so in these words.
+pub(in crate::management) fn act(call: &Call) -> Result<Answer, Error> {
+    find(call)?;
+    let body = call.body()?;
+    body.require(&["action"])?;
+    Err(Error::BadRequest(format!("unknown action: {}", body.text("action")?.unwrap_or_default())))
+}

@@ -1,5 +1,6 @@
 //! Users.
 
+use crate::auth::password::Algorithm;
 use crate::broker::{self, admin::NewPassword, limits};
 use crate::definition::User;
 use crate::management::{Answer, Call, body::Body, error::Error, view};
@@ -52,8 +53,9 @@ pub(in crate::management) fn new_password(body: &Body) -> Result<NewPassword, Er
         (Some(""), None) | (None, Some("") | None) => Ok(NewPassword::Nothing),
         (Some(password), None) => Ok(NewPassword::Plain(password.as_bytes().to_vec())),
         (None, Some(hash)) => {
-            let algorithm =
-                body.text("hashing_algorithm")?.unwrap_or(crate::auth::password::DEFAULT_ALGORITHM);
+            // Tools that send hashes of their own leave the name away: the hash's length tells as much.
+            let algorithm = body.text("hashing_algorithm")?;
+            let algorithm = algorithm.unwrap_or_else(|| Algorithm::of_hash(hash).name());
             Ok(NewPassword::Hash { hash: hash.into(), algorithm: algorithm.into() })
         }
     }

@@ -73,6 +73,19 @@ pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     Ok(Answer::Done)
 }
 
+/// A vhost runs from its start to its deletion: there is nothing to start again.
+pub(in crate::management) fn start(call: &Call) -> Result<Answer, Error> {
+    let (vhost, node) = (call.parameter("vhost"), call.parameter("node"));
+    let failed = |why: &str| Err(Error::BadRequest(format!("Request to node {node} failed with {why}")));
+    if node != call.node.broker.node {
+        return failed("nodedown");
+    }
+    if call.node.broker.vhost(&vhost.into()).is_none() {
+        return failed(&format!("{{no_such_vhost,<<\"{vhost}\">>}}"));
+    }
+    Ok(Answer::Done)
+}
+
 fn render(call: &Call, vhost: &Vhost, spans: &Spans) -> Value {
     let mut depth = Depth::default();
     vhost.queues().iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));

@@ -3,13 +3,13 @@
 use super::overview;
 use super::stats::{self, Details, Figure, Group};
 use crate::broker::alarms::Resource;
-use crate::management::node::{Node, Usage};
+use crate::management::node::{MemoryUsage, Node, Usage};
 use crate::store::{Counters, DiskState};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is sampled of a node.
-pub(in crate::management) const FIGURES: [Figure; 14] = [
+pub(in crate::management) const FIGURES: [Figure; 18] = [
     ("connection_created", Group::Node),
     ("connection_closed", Group::Node),
     ("channel_created", Group::Node),
@@ -20,8 +20,12 @@ pub(in crate::management) const FIGURES: [Figure; 14] = [
     ("mem_used", Group::Node),
     ("disk_free", Group::Node),
     ("fd_used", Group::Node),
+    ("sockets_used", Group::Node),
+    ("proc_used", Group::Node),
     ("io_write_count", Group::Node),
+    ("io_write_bytes", Group::Node),
     ("io_sync_count", Group::Node),
+    ("context_switches", Group::Node),
     ("publish", Group::Messages),
     ("drop_unroutable", Group::Messages),
 ];
@@ -29,7 +33,7 @@ pub(in crate::management) const FIGURES: [Figure; 14] = [
 /// How many of these are churn.
 const CHURN: usize = 7;
 /// How many of these are shown of a node; the others are the overview's.
-const OF_NODE: usize = 12;
+const OF_NODE: usize = 16;
 
 /// These of the node.
 pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURES.len()] {
@@ -46,8 +50,13 @@ pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURE
         usage.memory,
         usage.disk_free,
         usage.files,
+        node.broker.connections.len() as u64,
+        // Erlang's processes are what threads are here.
+        usage.threads,
         store.writes,
+        store.bytes,
         store.syncs,
+        usage.context_switches,
         count(&counters.published),
         count(&counters.unroutable),
     ]
@@ -75,6 +84,17 @@ pub(in crate::management) fn live(
     stats::extend(&mut shown, stats::figures(used, details));
     shown
 }
+
+/// What RabbitMQ has as plugins and this broker without any: tools look for their names.
+const BUILT_IN: &[&str] = &[
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_delayed_message_exchange",
+    "rabbitmq_management",
+    "rabbitmq_management_agent",
+    "rabbitmq_prometheus",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+];
 
 /// Why the disk takes nothing at the moment; null if it does.
 fn refused(disk: &DiskState) -> Value {
@@ -104,7 +124,6 @@ fn store(counters: &Counters) -> Value {
 
 /// The node with what it uses.
 pub(in crate::management) fn render(node: &Node, usage: &Usage, details: &dyn Details) -> Value {
-    let rate = json!({ "rate": 0.0 });
     let counters = node.broker.store.counters();
     let mut shown = json!({
         "name": node.broker.node,
@@ -122,19 +141,15 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage, details: &dyn De
         "disk_free_limit": node.disk_free_limit,
         "disk_free_alarm": node.broker.alarms.is_on(Resource::Disk),
         "fd_total": usage.files_max,
-        "sockets_used": 0,
-        "sockets_used_details": rate,
         "sockets_total": usage.files_max,
-        "proc_used": 0,
-        "proc_used_details": rate,
-        "proc_total": 0,
+        "proc_total": usage.threads_max,
         "partitions": [],
         "rates_mode": "basic",
         "net_ticktime": 60,
         "db_dir": node.data_dir.display().to_string(),
         "config_files": [],
         "log_files": [],
-        "enabled_plugins": [],
+        "enabled_plugins": BUILT_IN,
         "cluster_links": [],
         "applications": [
             { "name": "warren", "description": "Warren", "version": env!("CARGO_PKG_VERSION") },
@@ -151,4 +166,58 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage, details: &dyn De
     stats::extend(&mut shown, stats::figures(&sampled[..OF_NODE], details));
     shown["store"] = store(&counters);
     shown
+}
+
+/// Parts of a node's memory that only RabbitMQ has: here none of them takes any.
+const NO_MEMORY: &[&str] = &[
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "metadata_store",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "atom",
+    "allocated_unused",
+    "reserved_unallocated",
+];
+
+/// The parts of a node's memory, each as `shown`.
+fn parts(usage: &MemoryUsage, shown: impl Fn(u64) -> u64) -> Map<String, Value> {
+    let own = [
+        ("queue_procs", usage.classic_queues),
+        ("quorum_queue_procs", usage.quorum_queues),
+        ("code", usage.code),
+        ("other_system", usage.other()),
+    ];
+    let none = NO_MEMORY.iter().map(|name| (*name, 0));
+    own.into_iter().chain(none).map(|(name, bytes)| (name.to_owned(), json!(shown(bytes)))).collect()
+}
+
+/// What takes the memory, in bytes.
+pub(in crate::management) fn memory(usage: &MemoryUsage) -> Value {
+    let mut memory = parts(usage, |bytes| bytes);
+    memory.insert("strategy".into(), json!("rss"));
+    let total = json!({ "erlang": usage.allocated(), "rss": usage.resident, "allocated": usage.allocated() });
+    memory.insert("total".into(), total);
+    json!({ "memory": memory })
+}
+
+/// The same in percent, rounded up as RabbitMQ does.
+pub(in crate::management) fn relative_memory(usage: &MemoryUsage) -> Value {
+    let mut memory = parts(usage, |bytes| (bytes * 100).div_ceil(usage.resident.max(1)));
+    memory.insert("total".into(), json!(100));
+    json!({ "memory": memory })
 }

@@ -5,6 +5,7 @@ use super::stats::{self, Details, Figure, Group};
 use super::{arguments, connection, policy, vhost::Depth};
 use crate::broker::connections::Connection;
 use crate::name::ConsumerTag;
+use crate::queue::arguments::Kind;
 use crate::queue::classic::{Activity, Counters, Figures};
 use crate::queue::{Queue, Subscription};
 use serde_json::{Value, json};
@@ -49,6 +50,9 @@ pub(in crate::management) const IDENTITY: &[&str] = &[
     "operator_policy",
     "effective_policy_definition",
     "owner_pid_details",
+    "leader",
+    "members",
+    "online",
 ];
 
 /// What such lists have beside them when they are to tell how much the queues hold.
@@ -74,6 +78,12 @@ pub(in crate::management) fn render(
     fields.put("node", || node);
     fields.put("state", || "running");
     fields.put("internal", || false);
+    if definition.kind == Kind::Quorum.name() {
+        // Its replicas: here it has one.
+        fields.put("leader", || node);
+        fields.put("members", || json!([node]));
+        fields.put("online", || json!([node]));
+    }
     policy::put(&mut fields, &queue.policy());
     if let Some(owner) = owner {
         fields.put("owner_pid_details", || connection::owner_details(owner));
@@ -87,6 +97,7 @@ pub(in crate::management) fn render(
         fields.put("exclusive_consumer_tag", || sole.exclusive.as_ref().map(ConsumerTag::as_str));
         fields.put("single_active_consumer_tag", || sole.single_active.as_ref().map(ConsumerTag::as_str));
     }
+    fields.put("head_message_timestamp", || queue.head_timestamp());
     fields.into_value()
 }
 
@@ -99,17 +110,16 @@ pub(in crate::management) fn wants_details(wanted: &Wanted) -> bool {
 /// What it holds, and what happened to its messages.
 fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details) {
     fields.put("consumers", || figures.consumers);
-    fields.put("consumer_capacity", || 0.0);
-    fields.put("consumer_utilisation", || 0.0);
-    fields.put("head_message_timestamp", || Value::Null);
-    fields.put("memory", || size_of::<Queue>() as u64 + figures.ready_bytes + figures.unacked_bytes);
-    fields.put("messages_ram", || figures.ready + figures.unacked);
-    fields.put("messages_ready_ram", || figures.ready);
+    fields.put("consumer_capacity", || consumer_capacity(figures));
+    fields.put("consumer_utilisation", || consumer_capacity(figures));
+    fields.put("memory", || size_of::<Queue>() as u64 + figures.memory_bytes);
+    fields.put("messages_ram", || figures.ready + figures.unacked - figures.paged);
+    fields.put("messages_ready_ram", || figures.ready - figures.paged);
+    fields.put("messages_paged_out", || figures.paged);
     fields.put("messages_unacknowledged_ram", || figures.unacked);
     fields.put("message_bytes", || figures.ready_bytes + figures.unacked_bytes);
     fields.put("message_bytes_ready", || figures.ready_bytes);
     fields.put("message_bytes_unacknowledged", || figures.unacked_bytes);
-    fields.put("message_bytes_ram", || figures.ready_bytes + figures.unacked_bytes);
     fields.put("messages_dlx", || figures.leaving);
     fields.put("message_bytes_dlx", || figures.leaving_bytes);
     fields.put("messages_delayed", || figures.held);
@@ -121,6 +131,13 @@ fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details
     if let Some(stats) = stats::message_stats(&counters, details, &fields.wanted().under("message_stats")) {
         fields.put("message_stats", || stats);
     }
+}
+
+/// Whether a message that came now would be delivered at once, as a part of the time.
+///
+/// RabbitMQ has the mean over a while. Here it is this moment's: a message only waits while no consumer may take it.
+fn consumer_capacity(figures: &Figures) -> f64 {
+    if figures.consumers > 0 && figures.ready == 0 { 1.0 } else { 0.0 }
 }
 
 /// What a queue holds, to be added up.
@@ -173,5 +190,13 @@ mod tests {
         let counters = message_stats(&Counters::default());
         let shown: Vec<&str> = TOTALS.iter().copied().chain(counters.iter().map(|(name, _)| *name)).collect();
         assert_eq!(names, shown);
+    }
+
+    #[test]
+    fn consumers_have_capacity_as_long_as_no_message_waits_for_them() {
+        let capacity = |consumers, ready| {
+            consumer_capacity(&Figures { consumers, ready, unacked: 5, ..Figures::default() })
+        };
+        assert_eq!([capacity(0, 0), capacity(0, 1), capacity(2, 0), capacity(2, 1)], [0.0, 0.0, 1.0, 0.0]);
     }
 }

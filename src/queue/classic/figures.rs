@@ -114,6 +114,12 @@ impl Queue {
         }
     }
 
+    /// What its publisher dated the next message, in seconds since 1970; none where it did not or the message is on disk only.
+    pub fn head_timestamp(&self) -> Option<u64> {
+        let head = self.inner.lock().state.head().cloned();
+        head.and_then(|message| message.properties().timestamp)
+    }
+
     /// Its consumers, and whether they get messages.
     pub fn subscriptions(&self) -> Vec<(Subscription, Activity)> {
         let inner = self.inner.lock();

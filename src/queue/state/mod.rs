@@ -42,6 +42,7 @@ pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
 pub use settings::{Bounds, Overflow, Pressure, Retry, Return, Rules, Shape};
 
+use crate::message::Message;
 use crate::name::{ConsumerId, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary};
 use crate::time::Millis;
@@ -51,6 +52,7 @@ use foldhash::HashMap;
 use ready::Ready;
 use settling::Unacked;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How many messages one command lets leave memory at most.
 const EVICTIONS_MAX: usize = 1024;
@@ -411,6 +413,11 @@ impl State {
     /// How many messages wait to be delivered.
     pub fn ready_count(&self) -> usize {
         self.ready.len()
+    }
+
+    /// The message that is delivered next, if it is in memory.
+    pub fn head(&self) -> Option<&Arc<Message>> {
+        self.ready.head()
     }
 
     /// How many messages are delivered and not settled.

@@ -221,6 +221,13 @@ impl Ready {
         self.levels.iter().rev().find(|level| !level.is_empty())?.front()
     }
 
+    /// The next message, if it is in memory.
+    pub(super) fn head(&self) -> Option<&Arc<Message>> {
+        let level = self.levels.iter().rev().find(|level| !level.is_empty())?;
+        let page = level.pages.front().filter(|page| !page.is_cold)?;
+        page.entries.front()?.message.as_ref()
+    }
+
     /// Whether messages have priorities here.
     pub(super) fn has_priorities(&self) -> bool {
         self.levels.len() > 1

@@ -24,6 +24,9 @@ type check struct {
 // errSkip is what a check fails with when it cannot run here.
 var errSkip = errors.New("this broker was not started by the harness and cannot be restarted")
 
+// errNoManagement is the same for a broker whose HTTP API was not named.
+var errNoManagement = errors.New("the address of the HTTP API was not given")
+
 var control = os.Getenv("CONTROL_URL")
 
 var prefix = fmt.Sprintf("interop.go.%x", time.Now().UnixNano())
@@ -60,6 +63,23 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+func must2[T any](value T, ok bool, err error) T {
+	try(err)
+	expect("there is one", ok, true)
+	return value
+}
+
+// eventually waits for what a broker shows a moment after it happened.
+func eventually(what string, holds func() bool) {
+	for range 200 {
+		if holds() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	panic(fmt.Errorf("%s: not within 10 s", what))
+}
+
 func expect(what string, got, expected any) {
 	if !reflect.DeepEqual(got, expected) {
 		panic(fmt.Errorf("%s: got %#v, expected %#v", what, got, expected))
@@ -73,7 +93,7 @@ func runChecks(checks []check) {
 		switch err := outcome(check.run); {
 		case err == nil:
 			fmt.Println("ok", check.name)
-		case errors.Is(err, errSkip):
+		case errors.Is(err, errSkip), errors.Is(err, errNoManagement):
 			fmt.Printf("skip %s: %v\n", check.name, err)
 		default:
 			code = 1

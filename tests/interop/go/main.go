@@ -1,4 +1,4 @@
-// Interoperability checks with amqp091-go.
+// Interoperability checks with amqp091-go; with the argument `management`, of what manages brokers.
 package main
 
 import (
@@ -13,6 +13,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "management" {
+		runChecks(managementChecks)
+	}
 	runChecks([]check{
 		{"declare", declare},
 		{"publish-with-confirms", publishWithConfirms},

@@ -11,7 +11,7 @@ import threading
 from interop import AMQP_URL, expect_equal, need_restart, restart_broker, run_checks, unique
 from kombu import Connection
 
-QUEUE = os.environ["INTEROP_QUEUE"] = unique("tasks")
+QUEUE = os.environ.setdefault("INTEROP_QUEUE", unique("tasks"))
 WORKER = f"{QUEUE}@localhost"
 
 # Loaded after the name of the queue is settled, because the application reads it.
@@ -25,8 +25,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Worker:
     """A Celery worker process with one thread, so that tasks are executed in their queue's order."""
 
-    def __init__(self):
-        arguments = ["worker", "-n", WORKER, "--pool", "threads", "--concurrency", "1", "--loglevel", "INFO"]
+    def __init__(self, *more):
+        arguments = ["worker", "-n", WORKER, "--pool", "threads", "--concurrency", "1", "--loglevel", "INFO", *more]
         self.process = celery_command(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.ready = queue.SimpleQueue()
         threading.Thread(target=self.read_output, daemon=True).start()
@@ -57,8 +57,8 @@ def send(app, task, *arguments, **options):
 
 
 @contextlib.contextmanager
-def worker_running():
-    worker = Worker()
+def worker_running(*arguments):
+    worker = Worker(*arguments)
     try:
         yield worker
     finally:
@@ -131,13 +131,14 @@ def queued_tasks_survive_kill():
         expect_equal(recorded, list(range(50)), "tasks executed")
 
 
-with worker_running() as worker:
-    run_checks(
-        tasks_and_results,
-        inspect_ping,
-        remote_control,
-        eta,
-        recovery_after_kill,
-        worker_stops,
-        queued_tasks_survive_kill,
-    )
+if __name__ == "__main__":
+    with worker_running() as worker:
+        run_checks(
+            tasks_and_results,
+            inspect_ping,
+            remote_control,
+            eta,
+            recovery_after_kill,
+            worker_stops,
+            queued_tasks_survive_kill,
+        )
