@@ -9,6 +9,7 @@ pub mod alarms;
 mod change;
 pub mod connections;
 pub mod consume;
+pub mod counters;
 mod dead_letters;
 pub mod declare;
 mod enqueue;
@@ -28,6 +29,7 @@ mod start;
 pub mod topology;
 mod trace;
 
+pub use counters::Counters;
 pub use error::{Error, Resource};
 pub use publish::{Committed, Outcome};
 pub use session::Session;
@@ -70,21 +72,6 @@ impl<T> Durable<T> {
     }
 }
 
-/// What the node did since it started.
-#[derive(Debug, Default)]
-#[allow(missing_docs)]
-pub struct Counters {
-    pub published: AtomicU64,
-    pub unroutable: AtomicU64,
-    pub connections_created: AtomicU64,
-    pub connections_closed: AtomicU64,
-    pub channels_created: AtomicU64,
-    pub channels_closed: AtomicU64,
-    pub queues_declared: AtomicU64,
-    pub queues_created: AtomicU64,
-    pub queues_deleted: AtomicU64,
-}
-
 /// The node.
 #[derive(Debug)]
 pub struct Broker {
@@ -98,7 +85,7 @@ pub struct Broker {
     /// Where everything durable goes.
     pub store: Store,
     /// What it did.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Memory and disk.
     pub alarms: alarms::Alarms,
     /// The open connections.

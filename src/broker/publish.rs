@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 /// Where messages with one exchange and routing key go.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Route {
     queues: Arc<[Arc<Queue>]>,
     counters: Arc<ExchangeCounters>,
@@ -66,14 +66,14 @@ struct Route {
 #[derive(Debug, Default)]
 pub struct RouteCache {
     generation: (u64, u64),
-    routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Route>>,
+    routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Arc<Route>>>,
     count: usize,
     /// The last one added: most publishers have one.
-    last: Option<(ExchangeName, Box<[u8]>, Route)>,
+    last: Option<(ExchangeName, Box<[u8]>, Arc<Route>)>,
 }
 
 impl RouteCache {
-    fn get(&mut self, generation: (u64, u64), message: &Message) -> Option<Route> {
+    fn get(&mut self, generation: (u64, u64), message: &Message) -> Option<Arc<Route>> {
         if self.generation != generation {
             self.clear(generation);
             return None;
@@ -83,12 +83,12 @@ impl RouteCache {
             && **last_key == *key
             && *exchange == message.exchange
         {
-            return Some(route.clone());
+            return Some(Arc::clone(route));
         }
         self.routes.get(&message.exchange)?.get(key).cloned()
     }
 
-    fn put(&mut self, generation: (u64, u64), message: &Message, route: Route) {
+    fn put(&mut self, generation: (u64, u64), message: &Message, route: Arc<Route>) {
         if self.generation != generation || self.count >= ROUTES_MAX {
             self.clear(generation);
         }
@@ -116,7 +116,7 @@ enum Aim {
 #[derive(Debug)]
 struct Prepared {
     message: Arc<Message>,
-    route: Route,
+    route: Arc<Route>,
 }
 
 impl Broker {
@@ -132,7 +132,7 @@ impl Broker {
         refusal: Option<E>,
         wakes: &mut Wakes,
     ) -> Result<Outcome, E> {
-        self.counters.published.fetch_add(1, Ordering::Relaxed);
+        session.tally.published(message.body().len());
         if replies::is_address(message) && self.reply(session, message, wakes)? {
             return Ok(Outcome::Safe);
         }
@@ -140,11 +140,14 @@ impl Broker {
         if session.vhost.is_traced() {
             self.trace_publish(session, &message, &route.queues);
         }
-        route.counters.count(route.queues.len());
-        Ok(match &route.special {
+        session.tally.routed(route.queues.len());
+        let outcome = match &route.special {
             None => self.enqueue_in(&route.queues, &message, wakes),
             Some(special) => self.enqueue_specially(special, &route.queues, &message, wakes),
-        })
+        };
+        let is_confirmed = session.is_confirming && outcome != Outcome::Rejected;
+        route.counters.count(route.queues.len(), is_confirmed);
+        Ok(outcome)
     }
 
     fn enqueue_specially(
@@ -163,10 +166,7 @@ impl Broker {
     #[inline]
     fn enqueue_in(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
         match queues {
-            [] => {
-                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
-                Outcome::Unroutable
-            }
+            [] => Outcome::Unroutable,
             [queue] => match queue.publish(message, wakes) {
                 Enqueued::Safe => Outcome::Safe,
                 Enqueued::SafeAt(at) => Outcome::SafeAt(at),
@@ -186,7 +186,23 @@ impl Broker {
         message: &Arc<Message>,
         refusal: Option<E>,
     ) -> Result<(), E> {
+        session.tally.published(message.body().len());
         self.prepare(session, message, refusal, Aim::Check).map(|_| ())
+    }
+
+    /// Counts a message that reached no queue: whoever published it knows whether it goes back.
+    pub fn count_unroutable(&self, session: &Session, exchange: &ExchangeName, is_mandatory: bool) {
+        let topology = session.vhost.topology();
+        let counters = topology.exchange(exchange.as_str()).map(|exchange| Arc::clone(&exchange.counters));
+        drop(topology);
+        let counters = counters.unwrap_or_default();
+        let (node, own) = if is_mandatory {
+            (&self.counters.returned, &counters.returned)
+        } else {
+            (&self.counters.dropped, &counters.dropped)
+        };
+        node.fetch_add(1, Ordering::Relaxed);
+        own.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes every check and finds the route; the message comes back as it is to be stored.
@@ -248,7 +264,7 @@ impl Broker {
         properties: &Properties<'_>,
         keys: &[&[u8]],
         aim: Aim,
-    ) -> Result<Route, Error> {
+    ) -> Result<Arc<Route>, Error> {
         let generation = session.generation();
         self.check_exchange(session, &message.exchange)?;
         let publish =
@@ -262,12 +278,12 @@ impl Broker {
             let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());
             let counters =
                 topology.exchange(message.exchange.as_str()).map(|exchange| exchange.counters.clone());
-            Route {
+            Arc::new(Route {
                 queues: queues.collect(),
                 counters: counters.unwrap_or_default(),
                 by_key_alone: routed.by_key_alone,
                 special: Special::of(&topology, &message.exchange, &routed.delayed_by),
-            }
+            })
         };
         if route.by_key_alone {
             session.routes.put(generation, message, route.clone());
@@ -319,9 +335,10 @@ impl Broker {
             if session.vhost.is_traced() {
                 self.trace_publish(session, &message, &route.queues);
             }
-            route.counters.count(route.queues.len());
+            route.counters.count(route.queues.len(), false);
+            session.tally.routed(route.queues.len());
             let parcels = match &route.special {
-                None => smallvec![(message, route.queues)],
+                None => smallvec![(message, Arc::clone(&route.queues))],
                 // Nobody need know that it has come before.
                 Some(special) => match special.parcels(&message, &route.queues) {
                     Some(parcels) => parcels,
@@ -329,7 +346,6 @@ impl Broker {
                 },
             };
             if parcels.iter().all(|(_, queues)| queues.is_empty()) {
-                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
                 committed.unroutable.push(index);
                 continue;
             }

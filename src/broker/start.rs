@@ -3,7 +3,7 @@
 use super::events::{EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
 use super::policy::{Applied, Compiled, Policies, Target, Whose};
 use super::topology::{Exchange, PREDECLARED, Vhost};
-use super::{Broker, Counters, alarms, connections, policies};
+use super::{Broker, alarms, connections, policies};
 use crate::arguments::Table;
 use crate::auth::users::Users;
 use crate::auth::{self, password};
@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tracing::warn;
+
+/// Whoever lists all queues holds one of the map's shards at a time, and must not hold it for long however many queues there are.
+const QUEUE_SHARDS: usize = 512;
 
 /// What an empty node begins with, and what it is called.
 #[derive(Clone, Debug)]
@@ -109,6 +112,7 @@ impl Broker {
             memory,
             pager,
             durability,
+            gone: Arc::default(),
         };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
@@ -116,7 +120,7 @@ impl Broker {
             started_at: time::unix_ms(),
             users,
             store,
-            counters: Counters::default(),
+            counters: Arc::default(),
             alarms: alarms::Alarms::default(),
             connections: connections::Connections::default(),
             events: super::events::Events::default(),
@@ -126,7 +130,7 @@ impl Broker {
             authenticator,
             vhosts: DashMap::new(),
             admin: parking_lot::Mutex::new(()),
-            queues: DashMap::new(),
+            queues: DashMap::with_shard_amount(QUEUE_SHARDS),
             consumers: DashMap::new(),
             open_by_user: DashMap::new(),
             parameters: Default::default(),

@@ -19,6 +19,7 @@ mod view;
 pub use definitions::{LoadError, Loadable};
 pub use node::{Listener, Node};
 
+use crate::broker::counters::LoginProtocol;
 use access::Level;
 use axum::{
     Router,
@@ -37,7 +38,13 @@ use routes::{
     overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 use tokio::{net::TcpListener, runtime::Handle};
 
 /// A route: a method of a path, who may use it, and what answers.
@@ -392,8 +399,11 @@ fn log_in(node: &Node, parts: &Parts) -> Result<crate::auth::User, Error> {
     let (user, password) = access::credentials(&parts.headers).ok_or(Error::NotLoggedIn)?;
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     // Over a socket for both, IPv4 peers have addresses within IPv6.
-    let is_loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    Ok(node.broker.log_in(&user, &password, is_loopback)?)
+    let address =
+        peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+    let admitted = node.broker.log_in(&user, &password, address.is_loopback());
+    node.broker.counters.logins.count(LoginProtocol::Http, &user, address, admitted.is_ok());
+    Ok(admitted?)
 }
 
 /// The pairs of a query, decoded as forms are.

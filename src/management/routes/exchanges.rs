@@ -85,9 +85,14 @@ pub(in crate::management) fn publish(call: &Call) -> Result<Answer, Error> {
     }
     let payload = payload(&body)?;
     let message = Message::new(name(call, "exchange"), routing_key, &raw, &properties, &[&payload]);
+    let message = Arc::new(message);
     let mut wakes = Wakes::default();
-    let outcome = call.node.broker.publish::<Error>(&mut session, &Arc::new(message), None, &mut wakes)?;
+    let outcome = call.node.broker.publish::<Error>(&mut session, &message, None, &mut wakes)?;
     drop(wakes);
+    if outcome == Outcome::Unroutable {
+        // As RabbitMQ has it: whoever publishes here is told whether it was routed.
+        call.node.broker.count_unroutable(&session, &message.exchange, true);
+    }
     if let Outcome::SafeAt(at) = outcome {
         call.safe(at)?;
     }

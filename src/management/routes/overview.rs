@@ -35,7 +35,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // What was published to exchanges is counted for the node as a whole.
     sum.published = count(&counters.published);
-    let stats = view::overview::message_stats(&sum, count(&counters.unroutable));
+    let stats = view::overview::message_stats(&sum, count(&counters.dropped));
     call.object(view::overview::render(&call.node, &totals, stats, &churn(counters)))
 }
 

@@ -23,7 +23,7 @@ pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange) -> V
     if exchange.delays() {
         object["messages_delayed"] = json!(exchange.delayed_count());
     }
-    let published_in = exchange.counters.published_in.load(Ordering::Relaxed);
+    let published_in = exchange.counters.published_in();
     let published_out = exchange.counters.published_out.load(Ordering::Relaxed);
     if let Some(stats) = stats::message_stats(&[("publish_in", published_in), ("publish_out", published_out)])
     {

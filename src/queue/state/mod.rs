@@ -42,6 +42,7 @@ pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
 pub use settings::{Bounds, Overflow, Pressure, Retry, Return, Rules, Shape};
 
+use crate::message::Message;
 use crate::name::{ConsumerId, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary};
 use crate::time::Millis;
@@ -51,6 +52,7 @@ use foldhash::HashMap;
 use ready::Ready;
 use settling::Unacked;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How many messages one command lets leave memory at most.
 const EVICTIONS_MAX: usize = 1024;
@@ -406,6 +408,11 @@ impl State {
     /// How many messages that wait are in the journal only.
     pub fn paged_count(&self) -> usize {
         self.ready.missing()
+    }
+
+    /// The first messages that wait, one of each priority, as far as they are in memory; the next to be delivered first.
+    pub fn fronts(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.ready.fronts()
     }
 
     /// How many messages wait to be delivered.
