@@ -11,6 +11,7 @@ use crate::config::{self, Config};
 use crate::durability::Level;
 use crate::event::Event;
 use crate::management;
+use crate::management::prometheus::{self, Exporter};
 use crate::name::{UserName, VhostName};
 use crate::net::listener;
 use crate::store::{self, JournalFailed, Report, Store};
@@ -46,6 +47,11 @@ struct Serve<'a> {
 const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "amqp", addresses: |config| config.amqp_listen.clone(), serve: serve_amqp },
     Protocol { name: "http", addresses: |config| vec![config.management_listen], serve: serve_http },
+    Protocol {
+        name: "http/prometheus",
+        addresses: |config| vec![config.prometheus_listen],
+        serve: serve_prometheus,
+    },
 ];
 
 fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
@@ -63,26 +69,44 @@ fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
 }
 
 fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
-    let Serve { config, broker, listening, mut stop } = serve;
-    let listening = listening.iter();
-    let node = management::Node {
-        broker,
+    let (node, stop) = (Arc::new(node(&serve)), serve.stop);
+    tasks.spawn(async move {
+        if let Err(error) = management::serve(listener, node, stopped(stop)).await {
+            warn!(%error, "the HTTP API has ended");
+        }
+    });
+}
+
+fn serve_prometheus(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Config { prometheus_path, prometheus_is_per_object, .. } = serve.config;
+    let exporter = Exporter::new(node(&serve), prometheus_path, *prometheus_is_per_object);
+    let stop = serve.stop;
+    tasks.spawn(async move {
+        if let Err(error) = prometheus::serve(listener, Arc::new(exporter), stopped(stop)).await {
+            warn!(%error, "metrics are not served any more");
+        }
+    });
+}
+
+/// What is served over HTTP.
+fn node(serve: &Serve<'_>) -> management::Node {
+    let config = serve.config;
+    let listening = serve.listening.iter();
+    management::Node {
+        broker: Arc::clone(&serve.broker),
         listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
         data_dir: config.data_dir.clone(),
         memory_limit: monitor::memory_limit(config).unwrap_or(0),
         disk_free_limit: config.disk_free_limit_bytes,
         body_bytes_max: config.management_body_bytes_max,
         operator_policies_are_fixed: config.operator_policies_are_fixed,
-    };
-    tasks.spawn(async move {
-        let stopped = async move {
-            // A sender that is gone also means the end.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = management::serve(listener, Arc::new(node), stopped).await {
-            warn!(%error, "the HTTP API has ended");
-        }
-    });
+    }
+}
+
+/// Is ready when the node stops.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone also means the end.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Binds; where a machine has no IPv6, all interfaces means all of IPv4.
@@ -183,7 +207,7 @@ impl Server {
         Ok(Server { broker, store, stop, tasks, listening })
     }
 
-    /// Where a protocol listens, `amqp` or `http`: the ports the system chose for those given as 0.
+    /// Where a protocol listens, `amqp`, `http` or `http/prometheus`: the ports the system chose for those given as 0.
     pub fn address(&self, protocol: &str) -> Option<SocketAddr> {
         self.listening.iter().find(|(name, _)| *name == protocol).map(|(_, address)| *address)
     }

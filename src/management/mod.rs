@@ -12,6 +12,7 @@ mod call;
 mod definitions;
 mod error;
 mod node;
+pub mod prometheus;
 mod query;
 mod routes;
 mod view;

@@ -58,7 +58,7 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage) -> Value {
         "fd_used": usage.files,
         "fd_used_details": rate,
         "fd_total": usage.files_max,
-        "sockets_used": 0,
+        "sockets_used": usage.sockets,
         "sockets_used_details": rate,
         "sockets_total": usage.files_max,
         "proc_used": 0,
