@@ -172,8 +172,8 @@ pub(super) struct Rows {
     ends: Vec<usize>,
     /// Types, for [`QUEUE_INFO`].
     kinds: Vec<Kind>,
-    /// A number for each metric, row by row.
-    numbers: Vec<u64>,
+    /// A number for each row, by metric: samples are written in that order.
+    numbers: Vec<Vec<u64>>,
     together: Vec<u64>,
     pub(super) sum: Sum,
 }
@@ -187,11 +187,11 @@ impl Rows {
         let mut sum = Sum { counters: *broker.services.gone.lock(), ..Sum::default() };
         let mut rows = Self {
             together: vec![NONE; metrics.len()],
+            numbers: vec![Vec::new(); metrics.len()],
             metrics,
             labels: String::new(),
             ends: Vec::new(),
             kinds: Vec::new(),
-            numbers: Vec::new(),
             sum: Sum::default(),
         };
         if rows.metrics.is_empty() && scrape.scope == Scope::Detailed {
@@ -225,7 +225,7 @@ impl Rows {
                 };
             }
             if scope != Scope::Aggregated {
-                self.numbers.push(number.unwrap_or(NONE));
+                self.numbers[at].push(number.unwrap_or(NONE));
             }
         }
         if scope != Scope::Aggregated {
@@ -258,8 +258,9 @@ impl Rows {
                 continue;
             }
             page.begin(prefix, &metric.metric);
-            let numbers = self.numbers.iter().skip(at).step_by(self.metrics.len());
-            for (labels, number) in self.labels().zip(numbers).filter(|(_, number)| **number != NONE) {
+            for (labels, number) in
+                self.labels().zip(&self.numbers[at]).filter(|(_, number)| **number != NONE)
+            {
                 page.sample(labels, value(*number))?;
             }
         }
