@@ -37,6 +37,10 @@ pub struct Config {
     pub amqp_listen: Vec<SocketAddr>,
     pub management_listen: SocketAddr,
     pub prometheus_listen: SocketAddr,
+    /// Where metrics are on that port.
+    pub prometheus_path: String,
+    /// Metrics have a sample for each object without being asked for.
+    pub prometheus_is_per_object: bool,
     pub heartbeat_s: u16,
     pub frame_max: u32,
     pub channel_max: u16,

@@ -11,6 +11,7 @@ use crate::config::{self, Config};
 use crate::durability::Level;
 use crate::event::Event;
 use crate::management;
+use crate::management::prometheus::{self, Exporter};
 use crate::name::{UserName, VhostName};
 use crate::net::listener;
 use crate::store::{self, JournalFailed, Report, Store};
@@ -47,6 +48,11 @@ struct Serve<'a> {
 const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "amqp", addresses: |config| config.amqp_listen.clone(), serve: serve_amqp },
     Protocol { name: "http", addresses: |config| vec![config.management_listen], serve: serve_http },
+    Protocol {
+        name: "http/prometheus",
+        addresses: |config| vec![config.prometheus_listen],
+        serve: serve_prometheus,
+    },
 ];
 
 fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
@@ -64,19 +70,32 @@ fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
 }
 
 fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
-    let Serve { node, mut stop, .. } = serve;
+    let (node, stop) = (serve.node, serve.stop);
     tasks.spawn(async move {
-        let stopped = async move {
-            // A sender that is gone also means the end.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = management::serve(listener, node, stopped).await {
+        if let Err(error) = management::serve(listener, node, stopped(stop)).await {
             warn!(%error, "the HTTP API has ended");
         }
     });
 }
 
-/// The node as the HTTP API shows it.
+fn serve_prometheus(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Config { prometheus_path, prometheus_is_per_object, .. } = serve.config;
+    let exporter = Exporter::new(serve.node, prometheus_path, *prometheus_is_per_object);
+    let stop = serve.stop;
+    tasks.spawn(async move {
+        if let Err(error) = prometheus::serve(listener, Arc::new(exporter), stopped(stop)).await {
+            warn!(%error, "metrics are not served any more");
+        }
+    });
+}
+
+/// Is ready when the node stops.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone also means the end.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What is served over HTTP.
 fn node(config: &Config, broker: &Arc<Broker>, listening: &[(&'static str, SocketAddr)]) -> management::Node {
     let listening = listening.iter();
     management::Node {
@@ -202,7 +221,7 @@ impl Server {
         Ok(Server { broker, store, stop, tasks, listening })
     }
 
-    /// Where a protocol listens, `amqp` or `http`: the ports the system chose for those given as 0.
+    /// Where a protocol listens, `amqp`, `http` or `http/prometheus`: the ports the system chose for those given as 0.
     pub fn address(&self, protocol: &str) -> Option<SocketAddr> {
         self.listening.iter().find(|(name, _)| *name == protocol).map(|(_, address)| *address)
     }

@@ -19,12 +19,13 @@ struct Layer {
 
 /// The layers in reading order. A module belongs to its longest entry: `queue::state` is not `queue`.
 const LAYERS: &[Layer] = &[
-    Layer { pure: false, modules: &["time"] },
+    Layer { pure: false, modules: &["time", "histogram"] },
     Layer {
         pure: true,
         modules: &[
             "name",
             "arguments",
+            "counts",
             "message",
             "dead_letter",
             "dedup",

@@ -15,11 +15,13 @@ use super::frame::Output;
 use super::method::{Deliver, basic, queue, tx};
 use super::request::{Disposition, Got, Publish, Published, Release, Reply, Request, Settle};
 use super::unacked::{Delivered, Unacked, UnknownTag};
+use crate::counts::ChannelCounts;
 use crate::durability::Point;
 use crate::event::Delivery;
 use crate::message::{Message, Properties, flag};
 use crate::name::{ChannelId, ConsumerId, ConsumerTag, DeliveryTag, QueueName};
 use crate::queue::state::ChannelCredit;
+use crate::time::Instant;
 use amq_protocol::protocol::AMQPClass;
 use std::sync::Arc;
 
@@ -111,6 +113,8 @@ pub struct Channel {
     prefetch: u16,
     credit: Arc<ChannelCredit>,
     confirms_scratch: Vec<Confirm>,
+    /// But for what follows from tags: see [`Channel::counts`].
+    counts: ChannelCounts,
 }
 
 /// Numbers for people who look at a channel from outside.
@@ -126,6 +130,7 @@ pub struct ChannelFigures {
     pub global_prefetch: u32,
     pub is_confirm: bool,
     pub is_transactional: bool,
+    pub counts: ChannelCounts,
 }
 
 fn precondition(text: impl Into<String>) -> Exception {
@@ -152,6 +157,7 @@ impl Channel {
             prefetch: 0,
             credit: Arc::default(),
             confirms_scratch: Vec::new(),
+            counts: ChannelCounts::default(),
         }
     }
 
@@ -168,6 +174,17 @@ impl Channel {
         self.consumers.iter().any(|entry| entry.id == consumer && !entry.no_ack)
     }
 
+    /// What went over it.
+    pub fn counts(&self) -> ChannelCounts {
+        let (to_confirm, confirmed) = match &self.mode {
+            Mode::Confirm(confirms) => confirms.counts(),
+            Mode::Plain | Mode::Transaction(_) => (0, 0),
+        };
+        // Every delivery and every message got has a tag.
+        let others = self.counts.delivered + self.counts.got + self.counts.got_ack;
+        ChannelCounts { to_confirm, confirmed, delivered_ack: self.next_tag - 1 - others, ..self.counts }
+    }
+
     /// Numbers for people.
     pub fn figures(&self) -> ChannelFigures {
         let mut figures = ChannelFigures {
@@ -175,6 +192,7 @@ impl Channel {
             unacked: self.unacked.len(),
             prefetch: self.prefetch,
             global_prefetch: self.credit.limit(),
+            counts: self.counts(),
             ..ChannelFigures::default()
         };
         match &self.mode {
@@ -207,17 +225,24 @@ impl Channel {
                 transaction.settles.push(Settle { disposition: Disposition::Ack, deliveries });
                 Ok(())
             }
-            _ => self.unacked.take(tag, multiple, into).map_err(unknown_tag),
+            _ => {
+                let before = into.len();
+                self.unacked.take(tag, multiple, into).map_err(unknown_tag)?;
+                self.counts.acked += (into.len() - before) as u64;
+                Ok(())
+            }
         }
     }
 
     /// A publish whose content is all there.
     pub(super) fn publish(&mut self, assembled: Assembled) -> Step {
         let Assembled { mandatory, immediate, message } = assembled;
+        self.counts.published += 1;
         if immediate {
             return Err(not_implemented("immediate=true"));
         }
-        let mut publish = Publish { channel: self.id, mandatory, message, refusal: None };
+        let confirm = matches!(self.mode, Mode::Confirm(_));
+        let mut publish = Publish { channel: self.id, confirm, mandatory, message, refusal: None };
         if publish.message.property_flags() & flag::REPLY_TO != 0 {
             self.address_replies(&mut publish);
         }
@@ -278,8 +303,10 @@ impl Channel {
             }
             (Awaiting::CancelOk { tag, no_wait }, Reply::Done) => self.cancel_ok(tag, no_wait, output),
             (Awaiting::GetOk { no_ack }, Reply::Got(got)) => self.got(got, no_ack, output),
-            (Awaiting::CommitOk, Reply::Committed { unroutable }) => {
+            (Awaiting::CommitOk, Reply::Committed { unroutable, dropped }) => {
                 unroutable.iter().for_each(|message| self.give_back(message, output));
+                self.counts.returned += unroutable.len() as u64;
+                self.counts.dropped += dropped;
                 output.class(self.id, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
             }
             _ => {}
@@ -295,6 +322,9 @@ impl Channel {
                 if mandatory {
                     // RabbitMQ returns before it confirms, and the Java client relies on that order.
                     self.give_back(&message, output);
+                    self.counts.returned += 1;
+                } else {
+                    self.counts.dropped += 1;
                 }
                 Outcome::Safe
             }
@@ -336,11 +366,14 @@ impl Channel {
 
     fn got(&mut self, got: Option<Got>, no_ack: bool, output: &mut Output) {
         let Some(got) = got else {
+            self.counts.got_empty += 1;
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             output.class(self.id, &AMQPClass::Basic(empty));
             return;
         };
         let tag = self.take_tag();
+        self.counts.redelivered += u64::from(got.redelivered);
+        *(if no_ack { &mut self.counts.got } else { &mut self.counts.got_ack }) += 1;
         if !no_ack {
             self.unacked.add(Delivered { tag, queue: got.queue, sequence: got.sequence, consumer: None });
         }
@@ -386,6 +419,8 @@ impl Channel {
         output.deliver(self.id, &deliver);
         output.content(self.id, &delivery.message, self.frame_max);
         self.next_tag += 1;
+        self.counts.delivered += u64::from(no_ack);
+        self.counts.redelivered += u64::from(delivery.redelivered);
         if let (false, Some(source)) = (no_ack, delivery.source) {
             let (queue, sequence) = (source.queue, source.sequence);
             self.unacked.add(Delivered { tag, queue, sequence, consumer: Some(delivery.consumer) });
@@ -420,13 +455,21 @@ impl Channel {
         }
     }
 
-    /// Writes the confirms that are decided. Returns what the others wait for.
-    pub(super) fn flush_confirms(&mut self, output: &mut Output) -> Awaited {
+    /// Writes the confirms that are decided; what came since the last time was received at that time. Returns what the others
+    /// wait for. When publishes were received that are answered now is added to `answered`, for one at a time.
+    pub(super) fn flush_confirms(
+        &mut self,
+        received_at: Instant,
+        answered: &mut Vec<Instant>,
+        output: &mut Output,
+    ) -> Awaited {
         let Mode::Confirm(confirms) = &mut self.mode else { return Awaited::default() };
         if self.is_closing {
             return Awaited::default();
         }
+        confirms.watch(received_at);
         confirms.take(&mut self.confirms_scratch);
+        answered.extend(confirms.take_watched());
         for confirm in self.confirms_scratch.drain(..) {
             match confirm {
                 Confirm::Ack(tag, multiple) => output.ack(self.id, tag, multiple),

@@ -2,7 +2,7 @@
 
 use crate::durability::{Level, Point, SafeAt};
 use crate::name::{DeliveryTag, Position};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use std::collections::VecDeque;
 
 /// What became of a publish.
@@ -38,11 +38,25 @@ pub struct Confirms {
     within: Option<Duration>,
     /// Decided since the last [`Confirms::take`]: tag and whether it is acked.
     decided: Vec<(u64, bool)>,
+    /// How many were refused, as far as their publisher was told.
+    refused: u64,
+    /// The publish whose confirm is waited for, to know how long that takes: its tag, and when it was received.
+    watched: Option<(u64, Instant)>,
+    /// The first tag that came since [`Confirms::watch`].
+    unwatched: u64,
 }
 
 impl Default for Confirms {
     fn default() -> Self {
-        Self { next: 1, waiting: Default::default(), within: None, decided: Vec::new() }
+        Self {
+            next: 1,
+            waiting: Default::default(),
+            within: None,
+            decided: Vec::new(),
+            refused: 0,
+            watched: None,
+            unwatched: 1,
+        }
     }
 }
 
@@ -74,6 +88,32 @@ impl Confirms {
         self.waiting.iter().map(VecDeque::len).sum::<usize>() + self.decided.len()
     }
 
+    /// How many publishes there were, and how many of them were acked.
+    pub fn counts(&self) -> (u64, u64) {
+        let published = self.next - 1;
+        (published, published - self.refused - self.unconfirmed() as u64)
+    }
+
+    /// Watches the first of the publishes that came since it was last asked and that were received at that time, unless it
+    /// watches another one still.
+    pub fn watch(&mut self, received_at: Instant) {
+        if self.watched.is_none() && self.unwatched < self.next {
+            self.watched = Some((self.unwatched, received_at));
+        }
+        self.unwatched = self.next;
+    }
+
+    /// When the watched publish was received, if it has its answer since [`Confirms::take`].
+    pub fn take_watched(&mut self) -> Option<Instant> {
+        let (tag, _) = self.watched?;
+        // Each level's tags ascend.
+        let waits = |waiting: &Waiting| waiting.binary_search_by_key(&tag, |(tag, _)| *tag).is_ok();
+        if self.waiting.iter().any(waits) {
+            return None;
+        }
+        self.watched.take().map(|(_, received_at)| received_at)
+    }
+
     /// What the last publishes wait for.
     pub fn waits_for(&mut self) -> Awaited {
         let last = |waiting: &Waiting| waiting.back().map_or(Position::NONE, |(_, end)| *end);
@@ -103,6 +143,7 @@ impl Confirms {
                     frames.push(Confirm::Ack(DeliveryTag(tag), false));
                 }
                 (false, _) => {
+                    self.refused += 1;
                     end(&mut run, frames);
                     frames.push(Confirm::Nack(DeliveryTag(tag)));
                 }
@@ -184,6 +225,37 @@ mod tests {
         assert_eq!(confirms.waits_for().ends, [0, 20, 0, 0].map(Position));
         assert_eq!(reached(&mut confirms, Level::SyncedButLarge, 25), [ack(4, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    #[test]
+    fn one_publish_at_a_time_is_watched_until_it_has_its_answer() {
+        let mut confirms = Confirms::default();
+        let (first, second) = (crate::time::now(), crate::time::now() + Duration::from_secs(1));
+        confirms.published(safe_at(10, Durability::Sync));
+        confirms.published(safe_at(20, Durability::Sync));
+        confirms.watch(first);
+        assert_eq!(confirms.take_watched(), None);
+        confirms.published(safe_at(30, Durability::Sync));
+        confirms.watch(second);
+        reached(&mut confirms, Level::SyncedButLarge, 10);
+        assert_eq!(confirms.take_watched(), Some(first), "the first of its batch");
+        confirms.watch(second);
+        assert_eq!(confirms.take_watched(), None, "what came while another was watched is not");
+        confirms.published(Outcome::Rejected);
+        confirms.watch(second);
+        assert_eq!(confirms.take_watched(), Some(second), "a refusal is an answer");
+    }
+
+    #[test]
+    fn what_was_refused_or_waits_does_not_count_as_confirmed() {
+        let mut confirms = Confirms::default();
+        confirms.published(Outcome::Safe);
+        confirms.published(Outcome::Rejected);
+        confirms.published(safe_at(10, Durability::Sync));
+        taken(&mut confirms);
+        assert_eq!(confirms.counts(), (3, 1));
+        reached(&mut confirms, Level::SyncedButLarge, 10);
+        assert_eq!(confirms.counts(), (3, 2));
     }
 
     #[test]

@@ -23,9 +23,10 @@ use super::handshake::{ClientProperties, Credentials, Limits, Tuned};
 use super::method::{self, channel, connection, id};
 use super::request::{Disposition, Reply, Request, Settle};
 use super::unacked::Delivered;
+use crate::counts::ChannelCounts;
 use crate::event::{Delivery, Event};
 use crate::name::ChannelId;
-use crate::time::Millis;
+use crate::time::{Instant, Millis};
 use amq_protocol::protocol::AMQPClass;
 use std::collections::VecDeque;
 
@@ -83,6 +84,10 @@ pub struct Connection {
     channel_count: usize,
     /// Channels ever opened.
     channels_opened: u64,
+    /// What went over channels that are closed.
+    closed_counts: ChannelCounts,
+    /// When publishes were received whose confirms were written since the driver asked.
+    answered: Vec<Instant>,
     /// Channels that were opened or closed since the driver asked.
     churn: Vec<(ChannelId, bool)>,
     pending: Option<Pending>,
@@ -117,6 +122,8 @@ impl Connection {
             channels: Vec::new(),
             channel_count: 0,
             channels_opened: 0,
+            closed_counts: ChannelCounts::default(),
+            answered: Vec::new(),
             churn: Vec::new(),
             pending: None,
             follow_ups: VecDeque::new(),
@@ -419,12 +426,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the confirms that are decided. Returns what publishes still wait for.
-    pub fn flush_confirms(&mut self) -> Awaited {
+    /// Writes the confirms that are decided; the input at hand was received at that time. Returns what publishes still wait for.
+    pub fn flush_confirms(&mut self, received_at: Instant) -> Awaited {
         let mut awaited = Awaited::default();
         for id in &self.confirming {
             if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                awaited = awaited.and(&channel.flush_confirms(&mut self.output));
+                awaited =
+                    awaited.and(&channel.flush_confirms(received_at, &mut self.answered, &mut self.output));
             }
         }
         awaited
@@ -481,6 +489,7 @@ impl Connection {
         self.channel_count = 0;
         for (id, channel) in self.channels.drain(..).enumerate() {
             let Some(mut channel) = channel else { continue };
+            self.closed_counts += channel.counts();
             self.churn.extend(u16::try_from(id).map(|id| (ChannelId(id), false)));
             requests.push(Request::Release(channel.release()));
         }

@@ -17,6 +17,7 @@ use crate::auth::User;
 use crate::broker::connections::{Channel, Opened, Traffic};
 use crate::broker::limits::Seat;
 use crate::broker::{self, Broker, Session};
+use crate::counts::ChannelCounts;
 use crate::event::{Delivery, Event};
 use crate::name::ConsumerId;
 use crate::outbox::{Outbox, Wakes};
@@ -116,6 +117,8 @@ struct Driver<S> {
     outstanding: Outstanding,
     /// Channels opened and closed, as far as the node's counters know.
     churn: (u64, u64),
+    /// What went over its channels, as far as the node's counters know.
+    counts: ChannelCounts,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -151,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             figures_are_due: false,
             outstanding: Outstanding::default(),
             churn: (0, 0),
+            counts: ChannelCounts::default(),
         }
     }
 
@@ -167,9 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 // Whoever waits for what it held need not wait for its close-ok; and nothing more is queued up for it.
                 self.release_all();
             }
-            self.flush_confirms();
+            self.flush_confirms(now);
             drop(batch);
             self.wakes.flush();
+            self.tell_counts();
             self.refresh_figures(now);
             if self.machine.is_closed() {
                 if self.machine.is_to_be_dropped() {
@@ -274,6 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.machine.output().len() < OUTPUT_BYTES_MAX || self.outbox.has_close() {
             let mut orphans = execute::ByQueue::new();
             let mut events = self.take_events();
+            self.note_residence(&events);
             // Written while it is in the processor's cache, and before the buffer grows.
             let mut may_write = true;
             for event in events.drain(..) {
@@ -375,8 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         })
     }
 
-    fn flush_confirms(&mut self) {
-        let awaited = self.machine.flush_confirms();
+    fn flush_confirms(&mut self, received_at: Instant) {
+        let awaited = self.machine.flush_confirms(received_at);
         for point in awaited.beyond(&self.awaited) {
             if self.machine.unconfirmed() == 1 {
                 // Its publisher has nothing else to do, probably; its consumers may have.
@@ -386,6 +392,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.broker.store.notify(point, awaited.within, Arc::clone(&self.outbox) as _);
         }
         self.awaited = self.awaited.and(&awaited);
+    }
+
+    /// The batch is over: what was counted apart in it is told.
+    fn tell_counts(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.tell_counts();
+        }
+        let mut answered = self.machine.take_answered().peekable();
+        if answered.peek().is_some() {
+            let now = time::now();
+            answered
+                .for_each(|received_at| self.broker.counters.confirm_times.record_time(now - received_at));
+        }
+    }
+
+    /// Notes how long a message of the batch has waited in its queue: the first one, if it was never delivered before.
+    fn note_residence(&self, events: &VecDeque<Event>) {
+        if let Some(Event::Deliver(delivery)) = events.front()
+            && !delivery.redelivered
+        {
+            let waited_ms = self.machine.received_at().0.saturating_sub(delivery.message.received_at.0);
+            self.broker.counters.residence_times.record(waited_ms.saturating_mul(1_000));
+        }
     }
 
     /// The vhost is open: everybody may see the connection now.
@@ -433,11 +462,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             global_prefetch: figures.global_prefetch,
             is_confirm: figures.is_confirm,
             is_transactional: figures.is_transactional,
+            counts: figures.counts,
         });
         *entry.channels.lock() = figures.collect();
+        self.count_channels();
         self.figures_at = Some(now);
         self.figures_are_stale = false;
         self.figures_are_due = false;
+    }
+
+    /// Adds what went over the channels to what the node knows.
+    fn count_channels(&mut self) {
+        let counts = self.machine.counts();
+        if counts != self.counts {
+            *self.broker.counters.channels.lock() += counts - self.counts;
+            self.counts = counts;
+        }
     }
 
     fn count_churn(&mut self) {
@@ -475,6 +515,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn leave(&mut self) {
         self.release_all();
         self.count_churn();
+        self.count_channels();
         self.drain_outbox();
         for (_, address) in self.reply_addresses.drain(..) {
             self.broker.unsubscribe_replies(&address);

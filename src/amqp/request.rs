@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Publish {
     /// The channel it came on.
     pub channel: ChannelId,
+    /// Whether it is to be confirmed.
+    pub confirm: bool,
     /// Whether it is to be returned when no queue takes it.
     pub mandatory: bool,
     /// The message.
@@ -164,6 +166,8 @@ pub enum Reply {
     /// The mandatory messages that reached no queue, in the order of their publishing.
     Committed {
         unroutable: Vec<Arc<Message>>,
+        /// How many others reached none.
+        dropped: u64,
     },
     Failed(Exception),
 }

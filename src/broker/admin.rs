@@ -100,7 +100,7 @@ impl Broker {
         if self.users.permissions(vhost, &user.name).is_none() {
             return Err(Error::VhostRefused { vhost: vhost.clone(), user: user.name.clone() });
         }
-        Ok(Session::new(home, user, connection, Arc::clone(&self.users)))
+        Ok(Session::new(home, user, connection, Arc::clone(&self.users), Arc::clone(&self.counters)))
     }
 
     /// Lets somebody do everything in a vhost, whatever its permissions: whoever calls this has found that it may.
@@ -111,7 +111,8 @@ impl Broker {
         let home = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
         let name = actor.user.clone().unwrap_or_else(|| UserName::new(NOBODY));
         let user = User { name, tags: UserTags::default() };
-        Ok(Session::new(home, &user, None, Arc::clone(&self.users)).with_every_right())
+        Ok(Session::new(home, &user, None, Arc::clone(&self.users), Arc::clone(&self.counters))
+            .with_every_right())
     }
 
     /// Adds a vhost or changes what it says of itself; `true` when it is new.

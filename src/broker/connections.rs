@@ -4,6 +4,7 @@
 use super::Broker;
 use super::events::{Actor, Fields};
 use crate::arguments::Table;
+use crate::counts::ChannelCounts;
 use crate::event::Event;
 use crate::name::{ChannelId, ConnectionId, QueueId, UserName, VhostName};
 use crate::outbox::{Outbox, Wakes};
@@ -29,6 +30,7 @@ pub struct Channel {
     pub global_prefetch: u32,
     pub is_confirm: bool,
     pub is_transactional: bool,
+    pub counts: ChannelCounts,
 }
 
 /// What changes while a connection lives.
@@ -220,7 +222,9 @@ impl Broker {
                 self.remove_queue(&queue, wakes, &connection.actor(), always).map(|deleted| deleted.value);
         }
         self.emit("connection.closed", &connection.actor(), |fields| connection.name_fields(fields));
+        // In this order it is missed for a moment, and never counted twice.
         self.connections.by_id.remove(&id);
+        self.counters.closed_traffic.add(&connection.traffic);
         self.counters.connections_closed.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -25,6 +25,7 @@ use crate::queue::Queue;
 use crate::queue::state::Dead;
 use crate::time::{self, Millis};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 use tracing::{debug, error};
@@ -232,7 +233,7 @@ impl Broker {
 
     /// The exchanges count and keep a message that leaves its queue.
     fn note_passed(&self, source: &Queue, addressed: &Addressed, passed: &Passed) {
-        passed.counters.count(passed.count);
+        passed.counters.count(passed.count, false);
         if !passed.kept_by.is_empty()
             && let Some(vhost) = self.vhost(&source.vhost)
         {
@@ -246,6 +247,10 @@ impl Broker {
             return;
         }
         let dead: Vec<Dead> = letters.iter().map(|letter| letter.dead.clone()).collect();
+        if queue.dead_letters().is_some_and(|to| to.strategy == Strategy::AtLeastOnce) {
+            let confirmed = &self.counters.dead_letters_confirmed[queue.kind() as usize];
+            confirmed.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        }
         let settled = queue.bury_for_transaction(&dead, wakes);
         let settles = [(queue.definition.id, &settled[..])];
         let settles = if settled.is_empty() { &[][..] } else { &settles[..] };

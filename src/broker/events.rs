@@ -229,7 +229,7 @@ impl Broker {
             let publish = exchange::Publish::new(message.routing_key(), &[], &properties);
             let routed = topology.route(&message.exchange, &publish.with_random(seed()));
             if let Some(exchange) = topology.exchange(message.exchange.as_str()) {
-                exchange.counters.count(routed.queues.len());
+                exchange.counters.count(routed.queues.len(), false);
             }
             topology.keep(&routed.kept_by, message);
             let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());

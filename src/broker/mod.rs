@@ -9,6 +9,7 @@ pub mod alarms;
 mod change;
 pub mod connections;
 pub mod consume;
+pub mod counters;
 mod dead_letters;
 pub mod declare;
 mod enqueue;
@@ -29,6 +30,7 @@ mod start;
 pub mod topology;
 mod trace;
 
+pub use counters::Counters;
 pub use error::{Error, Resource};
 pub use publish::{Committed, Outcome};
 pub use session::Session;
@@ -72,21 +74,6 @@ impl<T> Durable<T> {
     }
 }
 
-/// What the node did since it started.
-#[derive(Debug, Default)]
-#[allow(missing_docs)]
-pub struct Counters {
-    pub published: AtomicU64,
-    pub unroutable: AtomicU64,
-    pub connections_created: AtomicU64,
-    pub connections_closed: AtomicU64,
-    pub channels_created: AtomicU64,
-    pub channels_closed: AtomicU64,
-    pub queues_declared: AtomicU64,
-    pub queues_created: AtomicU64,
-    pub queues_deleted: AtomicU64,
-}
-
 /// The node.
 #[derive(Debug)]
 pub struct Broker {
@@ -100,7 +87,7 @@ pub struct Broker {
     /// Where everything durable goes.
     pub store: Store,
     /// What it did.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Makes spans of traced messages.
     pub tracer: Tracer,
     /// Memory and disk.

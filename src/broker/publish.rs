@@ -54,7 +54,7 @@ impl Outcome {
 }
 
 /// Where messages with one exchange and routing key go.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Route {
     queues: Arc<[Arc<Queue>]>,
     counters: Arc<ExchangeCounters>,
@@ -67,14 +67,14 @@ struct Route {
 #[derive(Debug, Default)]
 pub struct RouteCache {
     generation: (u64, u64),
-    routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Route>>,
+    routes: HashMap<ExchangeName, HashMap<Box<[u8]>, Arc<Route>>>,
     count: usize,
     /// The last one added: most publishers have one.
-    last: Option<(ExchangeName, Box<[u8]>, Route)>,
+    last: Option<(ExchangeName, Box<[u8]>, Arc<Route>)>,
 }
 
 impl RouteCache {
-    fn get(&mut self, generation: (u64, u64), message: &Message) -> Option<Route> {
+    fn get(&mut self, generation: (u64, u64), message: &Message) -> Option<Arc<Route>> {
         if self.generation != generation {
             self.clear(generation);
             return None;
@@ -84,12 +84,12 @@ impl RouteCache {
             && **last_key == *key
             && *exchange == message.exchange
         {
-            return Some(route.clone());
+            return Some(Arc::clone(route));
         }
         self.routes.get(&message.exchange)?.get(key).cloned()
     }
 
-    fn put(&mut self, generation: (u64, u64), message: &Message, route: Route) {
+    fn put(&mut self, generation: (u64, u64), message: &Message, route: Arc<Route>) {
         if self.generation != generation || self.count >= ROUTES_MAX {
             self.clear(generation);
         }
@@ -117,7 +117,7 @@ enum Aim {
 #[derive(Debug)]
 struct Prepared {
     message: Arc<Message>,
-    route: Route,
+    route: Arc<Route>,
 }
 
 impl Broker {
@@ -133,7 +133,7 @@ impl Broker {
         refusal: Option<E>,
         wakes: &mut Wakes,
     ) -> Result<Outcome, E> {
-        self.counters.published.fetch_add(1, Ordering::Relaxed);
+        session.tally.published(message.body().len());
         if replies::is_address(message) && self.reply(session, message, wakes)? {
             return Ok(Outcome::Safe);
         }
@@ -145,7 +145,7 @@ impl Broker {
         if session.vhost.is_traced() {
             self.trace_publish(session, &message, &route.queues);
         }
-        route.counters.count(route.queues.len());
+        session.tally.routed(route.queues.len());
         let outcome = match &route.special {
             None => self.enqueue_in(&route.queues, &message, wakes),
             Some(special) => self.enqueue_specially(special, &route.queues, &message, wakes),
@@ -158,6 +158,8 @@ impl Broker {
             };
             traced.published(&self.tracer, &message, how);
         }
+        let is_confirmed = session.is_confirming && outcome != Outcome::Rejected;
+        route.counters.count(route.queues.len(), is_confirmed);
         Ok(outcome)
     }
 
@@ -177,10 +179,7 @@ impl Broker {
     #[inline]
     fn enqueue_in(&self, queues: &[Arc<Queue>], message: &Arc<Message>, wakes: &mut Wakes) -> Outcome {
         match queues {
-            [] => {
-                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
-                Outcome::Unroutable
-            }
+            [] => Outcome::Unroutable,
             [queue] => match queue.publish(message, wakes) {
                 Enqueued::Safe => Outcome::Safe,
                 Enqueued::SafeAt(at) => Outcome::SafeAt(at),
@@ -200,7 +199,23 @@ impl Broker {
         message: &Arc<Message>,
         refusal: Option<E>,
     ) -> Result<(), E> {
+        session.tally.published(message.body().len());
         self.prepare(session, message, refusal, Aim::Check).map(|_| ())
+    }
+
+    /// Counts a message that reached no queue: whoever published it knows whether it goes back.
+    pub fn count_unroutable(&self, session: &Session, exchange: &ExchangeName, is_mandatory: bool) {
+        let topology = session.vhost.topology();
+        let counters = topology.exchange(exchange.as_str()).map(|exchange| Arc::clone(&exchange.counters));
+        drop(topology);
+        let counters = counters.unwrap_or_default();
+        let (node, own) = if is_mandatory {
+            (&self.counters.returned, &counters.returned)
+        } else {
+            (&self.counters.dropped, &counters.dropped)
+        };
+        node.fetch_add(1, Ordering::Relaxed);
+        own.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes every check and finds the route; the message comes back as it is to be stored.
@@ -262,7 +277,7 @@ impl Broker {
         properties: &Properties<'_>,
         keys: &[&[u8]],
         aim: Aim,
-    ) -> Result<Route, Error> {
+    ) -> Result<Arc<Route>, Error> {
         let generation = session.generation();
         self.check_exchange(session, &message.exchange)?;
         let publish =
@@ -276,12 +291,12 @@ impl Broker {
             let queues = routed.queues.iter().filter_map(|name| topology.queue(name.as_str()).cloned());
             let counters =
                 topology.exchange(message.exchange.as_str()).map(|exchange| exchange.counters.clone());
-            Route {
+            Arc::new(Route {
                 queues: queues.collect(),
                 counters: counters.unwrap_or_default(),
                 by_key_alone: routed.by_key_alone,
                 special: Special::of(&topology, &message.exchange, &routed.delayed_by),
-            }
+            })
         };
         if route.by_key_alone {
             session.routes.put(generation, message, route.clone());
@@ -334,12 +349,13 @@ impl Broker {
             if session.vhost.is_traced() {
                 self.trace_publish(session, &message, &route.queues);
             }
-            route.counters.count(route.queues.len());
+            route.counters.count(route.queues.len(), false);
+            session.tally.routed(route.queues.len());
             if let Some(traced) = traced {
                 traced.published(&self.tracer, &message, Published::routed(route.queues.len()));
             }
             let parcels = match &route.special {
-                None => smallvec![(message, route.queues)],
+                None => smallvec![(message, Arc::clone(&route.queues))],
                 // Nobody need know that it has come before.
                 Some(special) => match special.parcels(&message, &route.queues) {
                     Some(parcels) => parcels,
@@ -347,7 +363,6 @@ impl Broker {
                 },
             };
             if parcels.iter().all(|(_, queues)| queues.is_empty()) {
-                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
                 committed.unroutable.push(index);
                 continue;
             }

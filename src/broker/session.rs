@@ -1,5 +1,6 @@
 //! Who does something: a user in a vhost, from a connection or over HTTP; and what it has been found to be allowed.
 
+use super::counters::{Counters, Tally};
 use super::error::{Error, Resource};
 use super::publish::RouteCache;
 use super::topology::Vhost;
@@ -30,10 +31,13 @@ pub struct Session {
     pub connection: Option<ConnectionId>,
     /// The channel it works on just now.
     pub channel: ChannelId,
+    /// What is published over that channel is confirmed.
+    pub is_confirming: bool,
     users: Arc<Users>,
     /// Permissions do not matter.
     has_every_right: bool,
     pub(super) routes: RouteCache,
+    pub(super) tally: Tally,
     /// The last number of [`Session::draw`].
     chance: u64,
 }
@@ -44,6 +48,7 @@ impl Session {
         user: &User,
         connection: Option<ConnectionId>,
         users: Arc<Users>,
+        counters: Arc<Counters>,
     ) -> Self {
         let (name, tags) = (user.name.clone(), user.tags.clone());
         let chance = seed();
@@ -53,9 +58,11 @@ impl Session {
             tags,
             connection,
             channel: ChannelId(0),
+            is_confirming: false,
             users,
             has_every_right: false,
             routes: RouteCache::default(),
+            tally: Tally::new(counters),
             chance,
         }
     }
@@ -63,6 +70,11 @@ impl Session {
     /// The same, with every right in its vhost.
     pub(super) fn with_every_right(self) -> Self {
         Self { has_every_right: true, ..self }
+    }
+
+    /// Tells the node what was published over it: after each batch of input.
+    pub fn tell_counts(&mut self) {
+        self.tally.tell();
     }
 
     /// The queue as error texts have it.

@@ -3,7 +3,7 @@
 use super::events::{EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
 use super::policy::{Applied, Compiled, Policies, Target, Whose};
 use super::topology::{Exchange, PREDECLARED, Vhost};
-use super::{Broker, Counters, alarms, connections, policies};
+use super::{Broker, alarms, connections, policies};
 use crate::arguments::Table;
 use crate::auth::users::Users;
 use crate::auth::{self, password};
@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tracing::warn;
+
+/// Whoever lists all queues holds one of the map's shards at a time, and must not hold it for long however many queues there are.
+const QUEUE_SHARDS: usize = 512;
 
 /// What an empty node begins with, and what it is called.
 #[derive(Clone, Debug)]
@@ -113,6 +116,7 @@ impl Broker {
             memory,
             pager,
             durability,
+            gone: Arc::default(),
         };
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
@@ -120,7 +124,7 @@ impl Broker {
             started_at: time::unix_ms(),
             users,
             store,
-            counters: Counters::default(),
+            counters: Arc::default(),
             tracer: defaults.tracer.clone(),
             alarms: alarms::Alarms::default(),
             connections: connections::Connections::default(),
@@ -131,7 +135,7 @@ impl Broker {
             authenticator,
             vhosts: DashMap::new(),
             admin: parking_lot::Mutex::new(()),
-            queues: DashMap::new(),
+            queues: DashMap::with_shard_amount(QUEUE_SHARDS),
             consumers: DashMap::new(),
             open_by_user: DashMap::new(),
             parameters: Default::default(),

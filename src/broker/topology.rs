@@ -31,16 +31,32 @@ const SLICE: usize = 1000;
 /// What went through an exchange since the node started.
 #[derive(Debug, Default)]
 pub struct ExchangeCounters {
-    /// Messages published to it.
-    pub published_in: AtomicU64,
+    /// Messages published to it: those that nobody confirms, or that were refused; and those that are confirmed, as soon as they
+    /// are safe.
+    published_in: [AtomicU64; 2],
     /// Messages times the queues they reached.
     pub published_out: AtomicU64,
+    /// Mandatory messages published to it that reached no queue.
+    pub returned: AtomicU64,
+    /// Other messages that reached none.
+    pub dropped: AtomicU64,
 }
 
 impl ExchangeCounters {
-    /// Counts a message and how many queues it reached.
-    pub fn count(&self, queues: usize) {
-        self.published_in.fetch_add(1, Ordering::Relaxed);
+    /// Messages published to it.
+    pub fn published_in(&self) -> u64 {
+        self.published_in.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Those of them that are confirmed, or will be once they are on disk.
+    pub fn confirmed(&self) -> u64 {
+        self.published_in[1].load(Ordering::Relaxed)
+    }
+
+    /// Counts a message, how many queues it reached, and whether its publisher is told that it is safe.
+    #[inline]
+    pub fn count(&self, queues: usize, is_confirmed: bool) {
+        self.published_in[usize::from(is_confirmed)].fetch_add(1, Ordering::Relaxed);
         self.published_out.fetch_add(queues as u64, Ordering::Relaxed);
     }
 }
@@ -180,6 +196,11 @@ impl Topology {
     /// The bindings that leave an exchange.
     pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = &Arc<Binding>> {
         self.by_source.get(source).into_iter().flat_map(HashMap::values)
+    }
+
+    /// How many bindings leave an exchange.
+    pub fn binding_count_from(&self, source: &str) -> usize {
+        self.by_source.get(source).map_or(0, HashMap::len)
     }
 
     /// The bindings that lead to a destination.

@@ -123,6 +123,22 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "prometheus.path",
+        default: "/metrics",
+        unit: "path",
+        doc: "Where [metrics](metrics.md) are on that port.",
+        set: |config, _, text| value::path(text).map(|path| config.prometheus_path = path),
+        ..PLAIN
+    },
+    Setting {
+        key: "prometheus.return_per_object_metrics",
+        default: "false",
+        unit: "true or false",
+        doc: "Whether `/metrics` has a sample for each queue, channel and connection, as `/metrics/per-object` has.",
+        set: |config, _, text| value::boolean(text).map(|is_on| config.prometheus_is_per_object = is_on),
+        ..PLAIN
+    },
+    Setting {
         key: "handshake_timeout",
         default: "10000",
         unit: "milliseconds",
@@ -425,6 +441,8 @@ pub(super) fn blank() -> Config {
         amqp_listen: Vec::new(),
         management_listen: nowhere,
         prometheus_listen: nowhere,
+        prometheus_path: String::new(),
+        prometheus_is_per_object: false,
         heartbeat_s: 0,
         frame_max: 0,
         channel_max: 0,

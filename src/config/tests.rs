@@ -30,6 +30,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.amqp_listen, addresses(&["[::]:5672"]));
     assert_eq!(config.management_listen.to_string(), "[::]:15672");
     assert_eq!(config.prometheus_listen.to_string(), "[::]:15692");
+    assert_eq!((config.prometheus_path.as_str(), config.prometheus_is_per_object), ("/metrics", false));
     assert_eq!((config.heartbeat_s, config.frame_max, config.channel_max), (60, 131_072, 2047));
     assert_eq!(config.handshake_timeout, Duration::from_secs(10));
     assert_eq!(config.max_message_size, 16_777_216);
@@ -72,6 +73,8 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
         management.restrictions.operator_policy_changes.disabled = true
         prometheus.tcp.port = 9090
         prometheus.tcp.ip = ::1
+        prometheus.path = /own/metrics
+        prometheus.return_per_object_metrics = true
         handshake_timeout = 5000
         heartbeat = 0
         frame_max = 4096
@@ -107,6 +110,8 @@ fn a_file_in_rabbitmqs_format_sets_every_setting() {
             amqp_listen: addresses(&["[::]:5673", "127.0.0.1:5674"]),
             management_listen: "127.0.0.1:8080".parse().unwrap(),
             prometheus_listen: "[::1]:9090".parse().unwrap(),
+            prometheus_path: "/own/metrics".into(),
+            prometheus_is_per_object: true,
             heartbeat_s: 0,
             frame_max: 4096,
             channel_max: 100,

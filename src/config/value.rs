@@ -156,6 +156,16 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A path of HTTP, without what would mean something else there.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if text.starts_with('/') && text.chars().all(is_plain) && !text.contains("//") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("'{text}' is not a path: it begins with / and has letters, digits and -._~"))
+    }
+}
+
 /// A regular expression, as it was written.
 pub(super) fn pattern(text: &str) -> Result<String, String> {
     match regex::Regex::new(text) {

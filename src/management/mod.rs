@@ -13,6 +13,7 @@ mod definitions;
 mod error;
 mod live;
 mod node;
+pub mod prometheus;
 mod query;
 mod routes;
 mod statistics;
@@ -23,6 +24,7 @@ pub use definitions::{LoadError, Loadable};
 pub use node::{Listener, Node};
 pub use statistics::{Statistics, sample};
 
+use crate::broker::counters::LoginProtocol;
 use access::Level;
 use axum::{
     Router,
@@ -42,7 +44,13 @@ use routes::{
     overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 use tokio::{net::TcpListener, runtime::Handle};
 
 /// A route: a method of a path, who may use it, and what answers.
@@ -428,8 +436,11 @@ fn log_in(node: &Node, parts: &Parts) -> Result<crate::auth::User, Error> {
     let (user, password) = access::credentials(&parts.headers).ok_or(Error::NotLoggedIn)?;
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     // Over a socket for both, IPv4 peers have addresses within IPv6.
-    let is_loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    Ok(node.broker.log_in(&user, &password, is_loopback)?)
+    let address =
+        peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+    let admitted = node.broker.log_in(&user, &password, address.is_loopback());
+    node.broker.counters.logins.count(LoginProtocol::Http, &user, address, admitted.is_ok());
+    Ok(admitted?)
 }
 
 /// The pairs of a query, decoded as forms are.

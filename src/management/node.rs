@@ -43,6 +43,7 @@ pub(super) struct Usage {
     pub(super) disk_free: u64,
     pub(super) files: u64,
     pub(super) files_max: u64,
+    pub(super) sockets: u64,
     pub(super) uptime_ms: u64,
     pub(super) threads: u64,
     pub(super) threads_max: u64,
@@ -83,10 +84,12 @@ impl Node {
     /// What it uses now. Where the system does not say (as elsewhere than on Linux), it is 0.
     pub(super) fn usage(&self) -> Usage {
         let disk = rustix::fs::statvfs(&self.data_dir).ok();
+        let (files, sockets) = open_files();
         Usage {
             memory: status_bytes("VmRSS:").unwrap_or(0),
             disk_free: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
-            files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
+            files,
+            sockets,
             files_max: limit("Max open files").unwrap_or(0),
             uptime_ms: time::unix_ms().0.saturating_sub(self.broker.started_at.0),
             threads: status("Threads:").unwrap_or(0),
@@ -135,4 +138,18 @@ fn limit(name: &str) -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// How many files the process has open, and how many of them are sockets.
+fn open_files() -> (u64, u64) {
+    let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return (0, 0) };
+    let is_socket = |file: &std::fs::DirEntry| {
+        std::fs::read_link(file.path())
+            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+    };
+    let files = files
+        .filter_map(Result::ok)
+        .fold((0_u64, 0_u64), |(all, sockets), file| (all + 1, sockets + u64::from(is_socket(&file))));
+    // The listing itself is one while it lasts.
+    (files.0.saturating_sub(1), files.1)
 }

@@ -14,7 +14,7 @@ mod publishing;
 mod tests;
 mod work;
 
-pub use figures::{Activity, Counters, Figures, SoleConsumers};
+pub use figures::{Activity, Counters, Fate, Figures, Front, SoleConsumers};
 
 use super::Services;
 use super::arguments::Kind;
@@ -397,7 +397,11 @@ impl Queue {
         }
         let outcome = self.run(&mut inner, Command::Get { acknowledges }, wakes);
         let Some(taken) = outcome.taken else {
-            return if outcome.is_later { Get::Later } else { Get::Empty };
+            if outcome.is_later {
+                return Get::Later;
+            }
+            inner.counters.got_empty += 1;
+            return Get::Empty;
         };
         inner.is_changed = true;
         let count = if acknowledges { &mut inner.counters.got } else { &mut inner.counters.got_no_ack };
@@ -514,6 +518,9 @@ impl Queue {
         condition(&figures)?;
         inner.is_deleted = true;
         inner.is_changed = false;
+        if self.definition.role == Role::Ordinary {
+            self.services.gone.lock()[self.kind() as usize] += &inner.counters;
+        }
         let subscriptions: Vec<Subscription> = inner.subscriptions.drain(..).flatten().collect();
         for subscription in &subscriptions {
             let event = Event::ConsumerCancelled { channel: subscription.channel, consumer: subscription.id };

@@ -20,6 +20,8 @@ pub use settings::Settings;
 
 use crate::durability::Durability;
 use crate::store::Store;
+use arguments::Kind;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// What all queues of a node share.
@@ -33,4 +35,6 @@ pub struct Services {
     pub pager: Arc<Pager>,
     /// Of queues that say nothing else.
     pub durability: Durability,
+    /// What deleted queues have done, by [`Kind`]: counters of the node never fall.
+    pub gone: Arc<Mutex<[classic::Counters; Kind::ALL.len()]>>,
 }

@@ -466,9 +466,12 @@ impl Committer {
 
     /// [`Committer::sync`], by the clock.
     fn sync_timed(&mut self, now: &impl Fn() -> Instant) -> Result<(), Failed> {
-        let begin = now();
+        let (begin, was_dirty) = (now(), self.is_dirty);
         let result = self.sync();
         let took = now() - begin;
+        if was_dirty {
+            self.shared.sync_times.record_time(took);
+        }
         self.sync_time = Some(self.sync_time.map_or(took, |time| (time * 7 + took) / 8));
         result
     }

@@ -236,6 +236,7 @@ impl MessageLog for Journal {
             bytes_pending: state.next().saturating_sub(shared.reached(Level::Written)),
             writes: shared.writes.load(Relaxed),
             syncs: shared.syncs.load(Relaxed),
+            sync_times: shared.sync_times.snapshot(),
             checkpoints: shared.checkpoints.load(Relaxed),
             checkpoints_failed: shared.checkpoints_failed.load(Relaxed),
             damages: shared.damages.load(Relaxed),

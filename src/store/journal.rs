@@ -13,6 +13,7 @@ use super::{
 };
 use crate::definition::{Change, Definition};
 use crate::durability::{Level, Point};
+use crate::histogram::{Histogram, LATENCY_BOUNDS_US};
 use crate::message::Message;
 use crate::name::{Position, QueueId};
 use crate::time::Duration;
@@ -273,6 +274,7 @@ pub(super) struct Shared {
     pub(super) appended: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) syncs: AtomicU64,
+    pub(super) sync_times: Histogram,
     pub(super) checkpoints: AtomicU64,
     pub(super) checkpoints_failed: AtomicU64,
     pub(super) damages: AtomicU64,
@@ -307,6 +309,7 @@ impl Shared {
             appended: AtomicU64::new(next),
             writes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
+            sync_times: Histogram::new(LATENCY_BOUNDS_US),
             checkpoints: AtomicU64::new(0),
             checkpoints_failed: AtomicU64::new(0),
             damages: AtomicU64::new(0),

@@ -62,6 +62,7 @@ pub use record::{Settled, Target};
 use crate::dedup::Seen;
 use crate::definition::{Change, Definition};
 use crate::durability::{Durability, Level, Point};
+use crate::histogram;
 use crate::message::Message;
 use crate::name::{Position, QueueId, Sequence};
 use crate::time::{Duration, Instant, Millis};
@@ -314,6 +315,8 @@ pub struct Counters {
     pub writes: u64,
     /// fdatasync calls on journal files.
     pub syncs: u64,
+    /// How long it took to make what was written durable, in microseconds.
+    pub sync_times: histogram::Snapshot,
     /// Checkpoints made durable.
     pub checkpoints: u64,
     /// Tries to write definitions or a checkpoint that failed; they are made up for later.

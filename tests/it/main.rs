@@ -37,6 +37,7 @@ mod lapin_client;
 mod limits;
 mod live_statistics;
 mod load_generator;
+mod metrics;
 mod migration;
 mod permissions;
 mod policies;

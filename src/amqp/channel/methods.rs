@@ -297,6 +297,8 @@ impl Channel {
         };
         match (method, transaction) {
             (tx::AMQPMethod::Commit(_), Some(Transaction { publishes, settles })) => {
+                let acks = settles.iter().filter(|settle| settle.disposition == Disposition::Ack);
+                self.counts.acked += acks.map(|settle| settle.deliveries.len() as u64).sum::<u64>();
                 Ok(Some((Request::Commit { channel: self.id, publishes, settles }, Awaiting::CommitOk)))
             }
             (tx::AMQPMethod::Rollback(_), Some(transaction)) => {

@@ -89,7 +89,8 @@ impl Connection {
 
     pub(super) fn forget_channel(&mut self, id: ChannelId) {
         self.confirming.retain(|other| *other != id);
-        if self.channels.get_mut(id.0 as usize).and_then(Option::take).is_some() {
+        if let Some(channel) = self.channels.get_mut(id.0 as usize).and_then(Option::take) {
+            self.closed_counts += channel.counts();
             self.channel_count -= 1;
             self.churn.push((id, false));
         }

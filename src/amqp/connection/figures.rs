@@ -2,7 +2,9 @@
 
 use super::Connection;
 use crate::amqp::channel::ChannelFigures;
+use crate::counts::ChannelCounts;
 use crate::name::{ChannelId, ConsumerId};
+use crate::time::{Instant, Millis};
 
 impl Connection {
     /// The open channels, for people.
@@ -27,6 +29,23 @@ impl Connection {
     pub fn acknowledges(&self, channel: ChannelId, consumer: ConsumerId) -> bool {
         let channel = self.channels.get(channel.0 as usize).and_then(Option::as_ref);
         channel.is_some_and(|channel| channel.acknowledges(consumer))
+    }
+
+    /// What went over all channels, those that are closed among them.
+    pub fn counts(&self) -> ChannelCounts {
+        let mut counts = self.closed_counts;
+        self.channels.iter().flatten().for_each(|channel| counts += channel.counts());
+        counts
+    }
+
+    /// Takes when publishes were received whose confirms were written since it was last asked: one at a time of each channel.
+    pub fn take_answered(&mut self) -> impl Iterator<Item = Instant> + '_ {
+        self.answered.drain(..)
+    }
+
+    /// When the input at hand was received.
+    pub fn received_at(&self) -> Millis {
+        self.now
     }
 
     /// How many channels are open.

@@ -10,6 +10,7 @@ use crate::event::Source;
 use crate::message::{Message, Properties};
 use crate::name::Position;
 use crate::name::{ConsumerId, ConsumerTag, DeliveryTag, QueueId, QueueName, Sequence};
+use crate::time;
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -288,7 +289,7 @@ fn a_mandatory_message_is_returned_before_it_is_confirmed() {
     peer.publish(1, "k", b"m");
     let Some(Request::Publish(publish)) = peer.next() else { panic!("a publish") };
     peer.machine.handle_reply(Reply::Published(Published::Unroutable(publish.message)));
-    assert_eq!(peer.machine.flush_confirms(), Awaited::default());
+    assert_eq!(peer.machine.flush_confirms(time::now()), Awaited::default());
     assert_eq!(peer.said(), ["1 60.50", "1 content header", "1 content body", "1 60.80"]);
 }
 
@@ -300,10 +301,10 @@ fn a_confirm_waits_for_its_position_in_the_journal() {
     assert!(peer.next().is_some());
     let safe_at = Durability::Sync.safe_at(Position(100), false);
     peer.machine.handle_reply(Reply::Published(Published::SafeAt(safe_at)));
-    assert_eq!(peer.machine.flush_confirms().ends, [0, 100, 0, 0].map(Position));
+    assert_eq!(peer.machine.flush_confirms(time::now()).ends, [0, 100, 0, 0].map(Position));
     assert_eq!(peer.said(), Vec::<String>::new());
     assert_eq!(peer.machine.handle_event(Event::Reached(safe_at.point)), Ok(()));
-    assert_eq!(peer.machine.flush_confirms(), Awaited::default());
+    assert_eq!(peer.machine.flush_confirms(time::now()), Awaited::default());
     assert_eq!(peer.said(), ["1 60.80"]);
 }
 
@@ -320,7 +321,7 @@ fn a_transaction_keeps_publishes_and_acks_until_its_commit() {
     let Some(Request::Commit { publishes, settles, .. }) = peer.next() else { panic!("a commit") };
     assert_eq!((publishes.len(), settles.len()), (1, 1));
     assert_eq!(settles[0].deliveries[0].tag, DeliveryTag(1));
-    peer.machine.handle_reply(Reply::Committed { unroutable: vec![] });
+    peer.machine.handle_reply(Reply::Committed { unroutable: vec![], dropped: 0 });
     assert_eq!(peer.said(), ["1 90.21"]);
 }
 

@@ -9,6 +9,7 @@ use crate::amqp::request::{
 };
 use crate::amqp::unacked::Delivered;
 use crate::broker::consume::{self, TransactionSettles};
+use crate::broker::counters::LoginProtocol;
 use crate::broker::declare::{DeclareExchange, DeclareQueue, DeleteIf};
 use crate::broker::events::Actor;
 use crate::broker::limits::Seat;
@@ -92,6 +93,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, Exception> {
         let is_loopback = self.ends.peer.ip().is_loopback();
         let user = self.broker.log_in(credentials.user.as_str(), &credentials.password, is_loopback);
+        let address = self.ends.peer.ip();
+        let name = credentials.user.as_str();
+        self.broker.counters.logins.count(LoginProtocol::Amqp, name, address, user.is_ok());
         let key = if user.is_ok() { "user.authentication.success" } else { "user.authentication.failure" };
         let (peer, mechanism) = (self.ends.peer, &credentials.mechanism);
         self.broker.emit(key, &Actor::default(), |fields| {
@@ -147,14 +151,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     async fn publish(&mut self, publish: Publish) -> Reply {
         let Some(session) = &mut self.session else { return Reply::Failed(Error::LoginRefused.into()) };
-        let Publish { message, refusal, channel, .. } = publish;
+        let Publish { message, refusal, channel, confirm, mandatory } = publish;
         session.channel = channel;
+        session.is_confirming = confirm;
         let is_large = message.body().len() > LARGE_BODY_BYTES;
         let reply = match self.broker.publish::<Exception>(session, &message, refusal, &mut self.wakes) {
             Ok(Outcome::Safe) => Reply::Published(Published::Safe),
             Ok(Outcome::SafeAt(at)) => Reply::Published(Published::SafeAt(at)),
             Ok(Outcome::Rejected) => Reply::Published(Published::Rejected),
-            Ok(Outcome::Unroutable) => return Reply::Published(Published::Unroutable(message)),
+            Ok(Outcome::Unroutable) => {
+                self.broker.count_unroutable(session, &message.exchange, mandatory);
+                return Reply::Published(Published::Unroutable(message));
+            }
             Err(exception) => return Reply::Failed(exception),
         };
         if self.broker.services.dead_letters.are_behind() {
@@ -283,6 +291,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let messages: Vec<_> = publishes.iter().map(|publish| Arc::clone(&publish.message)).collect();
         let session = self.session.as_mut().ok_or(Error::LoginRefused)?;
         let committed = self.broker.commit(session, &messages, &by_disposition(settles), &mut self.wakes);
+        for publish in committed.unroutable.iter().map(|index| &publishes[*index]) {
+            self.broker.count_unroutable(session, &publish.message.exchange, publish.mandatory);
+        }
         for settle in settles {
             for delivered in &settle.deliveries {
                 let (queue, sequence) = (delivered.queue, [delivered.sequence]);
@@ -297,9 +308,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if committed.is_partial {
             return Err(Error::PartialTransaction.into());
         }
-        let returned = committed.unroutable.into_iter().map(|index| &publishes[index]);
-        let returned = returned.filter(|publish| publish.mandatory);
-        Ok(Reply::Committed { unroutable: returned.map(|publish| Arc::clone(&publish.message)).collect() })
+        let unroutable = committed.unroutable.into_iter().map(|index| &publishes[index]);
+        let (returned, dropped): (Vec<_>, Vec<_>) = unroutable.partition(|publish| publish.mandatory);
+        let unroutable = returned.iter().map(|publish| Arc::clone(&publish.message)).collect();
+        Ok(Reply::Committed { unroutable, dropped: dropped.len() as u64 })
     }
 
     async fn change_topology(&mut self, topology: Topology) -> Result<Reply, Exception> {

@@ -87,7 +87,7 @@ fn a_dead_letter_that_stays_is_counted_and_kept_in_a_history_once_it_leaves() {
     declare(&broker, &session, "q", &dies);
     publish(&broker, &mut session, "q");
     let counters = session.vhost.topology().exchange("history").unwrap().counters.clone();
-    let counted = || (counters.published_in.load(Relaxed), counters.published_out.load(Relaxed));
+    let counted = || (counters.published_in(), counters.published_out.load(Relaxed));
     for _ in 0..3 {
         move_from(&broker, &session, "q");
     }

@@ -92,11 +92,18 @@ pub(in crate::management) fn publish(call: &Call) -> Result<Answer, Error> {
     }
     let payload = payload(&body)?;
     let message = Message::new(name(call, "exchange"), routing_key, &raw, &properties, &[&payload]);
+    let message = Arc::new(message);
     let mut wakes = Wakes::default();
-    let outcome = call.node.broker.publish::<Error>(&mut session, &Arc::new(message), None, &mut wakes)?;
+    let outcome = call.node.broker.publish::<Error>(&mut session, &message, None, &mut wakes)?;
     drop(wakes);
-    if let Outcome::SafeAt(at) = outcome {
-        call.safe(at)?;
+    if outcome == Outcome::Unroutable {
+        // As RabbitMQ has it: whoever publishes here is told whether it was routed.
+        call.node.broker.count_unroutable(&session, &message.exchange, true);
+    }
+    match outcome {
+        Outcome::SafeAt(at) => call.safe(at)?,
+        Outcome::Unroutable => call.node.broker.count_unroutable(&session, &name(call, "exchange"), false),
+        Outcome::Safe | Outcome::Rejected => {}
     }
     Ok(Answer::Json(json!({ "routed": outcome != Outcome::Unroutable })))
 }

@@ -35,7 +35,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
         statistics.of_node(&spans),
         statistics.of_vhosts(vhosts.iter().map(|vhost| &vhost.name), &spans),
     );
-    let stats = view::overview::message_stats(&sum, count(&counters.unroutable), &details);
+    let stats = view::overview::message_stats(&sum, count(&counters.dropped), &details);
     let churn = view::node::churn(&view::node::sampled(&call.node, &call.node.usage()));
     call.object(view::overview::render(&call.node, &totals, stats, &churn, &details))
 }

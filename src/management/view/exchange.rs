@@ -19,7 +19,7 @@ pub(in crate::management) fn sampled(topology: &Topology) -> Vec<(ExchangeName, 
 
 fn figures(exchange: &Exchange) -> [u64; FIGURES.len()] {
     let counters = &exchange.counters;
-    [&counters.published_in, &counters.published_out].map(|counter| counter.load(Ordering::Relaxed))
+    [counters.published_in(), counters.published_out.load(Ordering::Relaxed)]
 }
 
 /// An exchange.

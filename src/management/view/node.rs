@@ -58,7 +58,7 @@ pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURE
         store.syncs,
         usage.context_switches,
         count(&counters.published),
-        count(&counters.unroutable),
+        count(&counters.dropped),
     ]
 }
 

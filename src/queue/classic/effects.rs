@@ -1,8 +1,9 @@
 //! What a queue's commands lead to, carried out: the journal, outboxes, the pager. Always under the queue's lock.
 
 use super::work::Work;
-use super::{Inner, Outcome, Queue, Taken};
+use super::{Fate, Inner, Outcome, Queue, Taken};
 use crate::arguments;
+use crate::dead_letter::Reason;
 use crate::durability::{Level, Point};
 use crate::event::{Delivery, Event, Source};
 use crate::message::Message;
@@ -111,7 +112,7 @@ impl Queue {
                 self.deliver(inner, work, consumer, (sequence, redelivered, message), wakes);
             }
             Effect::Settled(entry) => work.settle(entry),
-            Effect::Left(_, reason) => inner.counters.left[reason as usize - 1] += 1,
+            Effect::Left(_, reason) => inner.count_left(reason),
             Effect::DeadLetters => self.services.dead_letters.add(self.weak()),
             Effect::TimedOut { consumer: (key, id), timeout_ms } => {
                 tell_timeout(inner, key, id, timeout_ms, wakes);
@@ -223,6 +224,12 @@ fn tell_timeout(inner: &Inner, key: ConsumerKey, id: ConsumerId, timeout_ms: u64
 }
 
 impl Inner {
+    /// A message left without being consumed.
+    fn count_left(&mut self, reason: Reason) {
+        let fate = Fate::of(self.settings.dead_letters.as_ref());
+        self.counters.left[fate as usize][reason as usize - 1] += 1;
+    }
+
     /// The message as its consumer gets it: told how often it came back, where the queue counts that.
     #[cold]
     fn told(&self, message: Arc<Message>, returns: u16, failures: u16) -> Arc<Message> {

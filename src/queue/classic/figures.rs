@@ -1,7 +1,13 @@
 //! What people are shown of a queue.
 
 use super::{Inner, Queue, Subscription};
+use crate::dead_letter::{DeadLetters, Reason, Strategy};
+use crate::message::Message;
 use crate::name::ConsumerTag;
+use crate::queue::arguments::Kind;
+use crate::time::Millis;
+use std::ops::AddAssign;
+use std::sync::Arc;
 
 /// What a queue has done since the node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +19,8 @@ pub struct Counters {
     pub redelivered: u64,
     pub got: u64,
     pub got_no_ack: u64,
+    /// How often there was nothing to get.
+    pub got_empty: u64,
     pub acked: u64,
     /// Messages whose record could not be read any more.
     pub lost: u64,
@@ -20,8 +28,51 @@ pub struct Counters {
     pub rejected: u64,
     /// Messages that had come before, and were not taken again.
     pub duplicates: u64,
-    /// Messages that left without being consumed, by [`Reason`](crate::dead_letter::Reason).
-    pub left: [u64; 4],
+    /// Messages that left without being consumed, by [`Fate`] and [`Reason`].
+    pub left: [[u64; Reason::ALL.len()]; Fate::ALL.len()],
+}
+
+/// What becomes of messages that leave a queue without being consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They are gone.
+    Gone,
+    /// They go to the dead-letter exchange, and may be lost on the way.
+    AtMostOnce,
+    /// They stay until they have arrived.
+    AtLeastOnce,
+}
+
+impl Fate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gone, Self::AtMostOnce, Self::AtLeastOnce];
+
+    /// Of a queue with such a dead-letter exchange, or none.
+    pub(super) fn of(to: Option<&DeadLetters>) -> Self {
+        match to.map(|to| to.strategy) {
+            None => Self::Gone,
+            Some(Strategy::AtMostOnce) => Self::AtMostOnce,
+            Some(Strategy::AtLeastOnce) => Self::AtLeastOnce,
+        }
+    }
+}
+
+impl AddAssign<&Counters> for Counters {
+    fn add_assign(&mut self, other: &Counters) {
+        self.published += other.published;
+        self.delivered += other.delivered;
+        self.delivered_no_ack += other.delivered_no_ack;
+        self.redelivered += other.redelivered;
+        self.got += other.got;
+        self.got_no_ack += other.got_no_ack;
+        self.got_empty += other.got_empty;
+        self.acked += other.acked;
+        self.lost += other.lost;
+        self.rejected += other.rejected;
+        self.duplicates += other.duplicates;
+        let left = self.left.iter_mut().flatten().zip(other.left.iter().flatten());
+        left.for_each(|(own, other)| *own += other);
+    }
 }
 
 /// What a queue holds now, for people and for `declare-ok`.
@@ -42,6 +93,8 @@ pub struct Figures {
     /// Messages that came back and are not ready yet.
     pub held: usize,
     pub consumers: usize,
+    /// Whether a message that came now would be delivered at once.
+    pub can_deliver: bool,
     /// When the queue goes, if nobody uses it until then.
     pub lease_until: Option<crate::time::Millis>,
     pub counters: Counters,
@@ -52,6 +105,15 @@ impl Figures {
     pub fn aside(&self) -> usize {
         self.leaving + self.held
     }
+}
+
+/// What a queue would deliver next.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// The next message; none if there is none in memory.
+    pub next: Option<Arc<Message>>,
+    /// When the oldest of the next messages of all priorities was published.
+    pub oldest: Option<Millis>,
 }
 
 /// Whether a consumer gets messages, in RabbitMQ's words.
@@ -96,6 +158,23 @@ impl Queue {
         Self::figures_of(&self.inner.lock())
     }
 
+    /// What it holds now, and its next messages as far as they are in memory; nothing once it is deleted, because then the node
+    /// has its counters.
+    pub fn figures_and_front(&self) -> Option<(Figures, Front)> {
+        let inner = self.inner.lock();
+        if inner.is_deleted {
+            return None;
+        }
+        let oldest = inner.state.fronts().map(|message| message.received_at).min();
+        let front = Front { next: inner.state.fronts().next().cloned(), oldest };
+        Some((Self::figures_of(&inner), front))
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        if self.keeps_all { Kind::Quorum } else { Kind::Classic }
+    }
+
     pub(super) fn figures_of(inner: &Inner) -> Figures {
         let (ready_bytes, unacked_bytes) = inner.state.body_bytes();
         Figures {
@@ -109,6 +188,7 @@ impl Queue {
             leaving_bytes: inner.state.leaving_bytes(),
             held: inner.state.held_count(),
             consumers: inner.state.consumer_count(),
+            can_deliver: inner.state.can_deliver(),
             lease_until: inner.lease_until,
             counters: inner.counters,
         }

@@ -26,6 +26,7 @@ fn queue_in(store: &store::Store, memory: Memory) -> Arc<Queue> {
         dead_letters: Arc::default(),
         memory,
         durability: Durability::Sync,
+        gone: Arc::default(),
     });
     let (vhost, name) = (VhostName::new("/"), QueueName::new("q"));
     let new = NewQueue { vhost, name, definition, owner: None, policy: Applied::default(), services };

@@ -410,6 +410,11 @@ impl State {
         self.ready.missing()
     }
 
+    /// The first messages that wait, one of each priority, as far as they are in memory; the next to be delivered first.
+    pub fn fronts(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.ready.fronts()
+    }
+
     /// How many messages wait to be delivered.
     pub fn ready_count(&self) -> usize {
         self.ready.len()

@@ -228,6 +228,11 @@ impl Ready {
         page.entries.front()?.message.as_ref()
     }
 
+    /// The first message of each level that is in memory, the highest level first.
+    pub(super) fn fronts(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.levels.iter().rev().filter_map(|level| level.pages.front()?.entries.front()?.message.as_ref())
+    }
+
     /// Whether messages have priorities here.
     pub(super) fn has_priorities(&self) -> bool {
         self.levels.len() > 1

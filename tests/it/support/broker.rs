@@ -18,6 +18,8 @@ use warren::server::Server;
 pub(crate) struct Target {
     pub(crate) amqp: SocketAddr,
     pub(crate) management: Option<SocketAddr>,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) is_rabbitmq: bool,
 }
 
@@ -29,6 +31,7 @@ pub(crate) fn shared() -> Target {
         Some(amqp) => Target {
             amqp,
             management: address("WARREN_TEST_MANAGEMENT"),
+            metrics: None,
             is_rabbitmq: std::env::var_os("WARREN_TEST_RABBITMQ").is_some(),
         },
         None => start_in_process().0,
@@ -61,7 +64,8 @@ pub(crate) fn start_in_process() -> (Target, Arc<Broker>) {
             };
             let server = Server::start(config).await.expect("Warren starts");
             let amqp = server.address("amqp").expect("Warren speaks AMQP");
-            let target = Target { amqp, management: server.address("http"), is_rabbitmq: false };
+            let (management, metrics) = (server.address("http"), server.address("http/prometheus"));
+            let target = Target { amqp, management, metrics, is_rabbitmq: false };
             sender.send((target, server.broker.clone())).unwrap();
             server.failed().await
         });
@@ -159,7 +163,8 @@ impl Process {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(data.with_extension("log")).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let target = Target { amqp, management: Some(management), is_rabbitmq: false };
+        let (management, metrics) = (Some(management), Some(prometheus));
+        let target = Target { amqp, management, metrics, is_rabbitmq: false };
         Self { child: Mutex::new(child), target }
     }
 

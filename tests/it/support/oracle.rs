@@ -30,7 +30,10 @@ impl Oracle {
     pub(crate) fn find() -> Option<Self> {
         if let Some(amqp) = address("WARREN_TEST_ORACLE_AMQP") {
             let management = address("WARREN_TEST_ORACLE_MANAGEMENT");
-            return Some(Self { target: Target { amqp, management, is_rabbitmq: true }, started: None });
+            return Some(Self {
+                target: Target { amqp, management, metrics: None, is_rabbitmq: true },
+                started: None,
+            });
         }
         Path::new(SERVER).exists().then(Self::start)
     }
@@ -66,7 +69,7 @@ impl Oracle {
             .stderr(Stdio::null());
         let mut server = command.spawn().unwrap();
         let answers = await_answer(amqp, || server.try_wait().unwrap().is_none());
-        let target = Target { amqp, management: Some(management), is_rabbitmq: true };
+        let target = Target { amqp, management: Some(management), metrics: None, is_rabbitmq: true };
         let oracle = Self { target, started: Some((server, epmd, directory)) };
         assert!(answers, "RabbitMQ did not start");
         oracle
