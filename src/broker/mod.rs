@@ -22,6 +22,7 @@ pub mod policy;
 pub mod publish;
 mod quorum;
 mod replies;
+pub mod rules;
 pub mod session;
 mod special;
 mod start;
@@ -36,6 +37,7 @@ pub use topology::Vhost;
 
 use crate::auth;
 use crate::auth::users::Users;
+use crate::config::rules::Rules;
 use crate::durability::Level;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
 use crate::outbox::Wakes;
@@ -121,6 +123,10 @@ pub struct Broker {
     queues: DashMap<QueueId, Arc<Queue>>,
     consumers: DashMap<ConsumerId, consume::Registered>,
     open_by_user: limits::Users,
+    open: Arc<limits::Open>,
+    rules: parking_lot::RwLock<Arc<Rules>>,
+    /// Held while an exchange is counted in, where there is a limit.
+    counting_exchanges: parking_lot::Mutex<()>,
     parameters: parking_lot::RwLock<parameters::Parameters>,
     replies: DashMap<String, replies::ReplyConsumer>,
     next_queue_id: AtomicU64,

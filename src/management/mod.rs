@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod definitions;
 mod error;
+mod headers;
 mod node;
 mod query;
 mod routes;
@@ -33,8 +34,8 @@ use error::Error;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
-    auth, bindings, channels, connections, consumers, exchanges, features, health, home, limits, nodes,
-    overview, parameters, permissions, policies, queues, users, vhosts,
+    auth, bindings, channels, configuration, connections, consumers, exchanges, features, health, home,
+    limits, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
@@ -266,6 +267,8 @@ const ROUTES: &[Route] = &[
     ),
     route(Method::GET, "/api/healthchecks/node", Management, health::node),
     route(Method::GET, "/api/healthchecks/node/{name}", Management, health::node),
+    route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
+    route(Method::POST, "/api/config/reload", Administrator, configuration::reload),
 ];
 
 /// What a route's function answers with.
@@ -350,7 +353,15 @@ fn router(node: Arc<Node>) -> Router {
         let options = move || std::future::ready([(header::ALLOW, allowed.clone())]);
         all = all.route(path, router.options(options));
     }
-    all.fallback(|| std::future::ready(Error::NotFound))
+    let all = all.fallback(|| std::future::ready(Error::NotFound));
+    let prefix = node.config.config().http.path_prefix.clone();
+    let all = if prefix.is_empty() {
+        all
+    } else {
+        // What is not below the prefix is not there.
+        Router::new().nest(&prefix, all).fallback(|| std::future::ready(Error::NotFound))
+    };
+    all.layer(axum::middleware::from_fn_with_state(node, headers::add))
 }
 
 async fn handle(node: Arc<Node>, route: &'static Route, request: Request) -> Response {
@@ -379,7 +390,7 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
             return Err(refused);
         }
     };
-    let body = axum::body::to_bytes(body, node.body_bytes_max).await;
+    let body = axum::body::to_bytes(body, node.config.config().management_body_bytes_max).await;
     let body = body.map_err(|_| Error::BadRequest("Exceeded HTTP request body size limit".into()))?;
     let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
     let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;

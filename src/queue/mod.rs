@@ -21,6 +21,7 @@ pub use settings::Settings;
 use crate::durability::Durability;
 use crate::store::Store;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What all queues of a node share.
 #[derive(Clone, Debug)]
@@ -33,4 +34,18 @@ pub struct Services {
     pub pager: Arc<Pager>,
     /// Of queues that say nothing else.
     pub durability: Durability,
+    /// How long consumers of quorum queues that say nothing else may take, in milliseconds; 0 = for ever.
+    pub consumer_timeout_ms: Arc<AtomicU64>,
+}
+
+impl Services {
+    /// How long consumers of quorum queues that say nothing else may take, in milliseconds.
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        Some(self.consumer_timeout_ms.load(Relaxed)).filter(|timeout| *timeout > 0)
+    }
+
+    /// Sets it. Queues that are there learn it by [`Queue::refresh_settings`].
+    pub fn set_consumer_timeout_ms(&self, timeout_ms: Option<u64>) {
+        self.consumer_timeout_ms.store(timeout_ms.unwrap_or(0), Relaxed);
+    }
 }

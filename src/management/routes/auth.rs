@@ -12,7 +12,7 @@ pub(in crate::management) fn settings(_: &Call) -> Result<Answer, Error> {
 
 /// The hash of a password, as `password_hash` of a user takes it. Each has another salt.
 pub(in crate::management) fn hash_password(call: &Call) -> Result<Answer, Error> {
-    let hash = auth::hash_password(call.parameter("password").as_bytes());
+    let hash = auth::hash_password(auth::password::DEFAULT, call.parameter("password").as_bytes());
     let hash = hash.map_err(|_| broker::Error::NoRandom)?;
     Ok(Answer::Json(json!({ "ok": hash })))
 }

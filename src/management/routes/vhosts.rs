@@ -75,5 +75,5 @@ fn render(call: &Call, vhost: &Vhost) -> Value {
     let queues: Vec<_> = vhost.topology().queues().cloned().collect();
     let mut depth = Depth::default();
     queues.iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));
-    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, &call.node.broker.node)
+    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, &call.node.broker)
 }

@@ -1,6 +1,7 @@
 //! Vhosts.
 
 use super::stats;
+use crate::broker::Broker;
 use crate::definition::Vhost;
 use serde_json::{Map, Value, json};
 
@@ -32,8 +33,10 @@ impl Depth {
 }
 
 /// A vhost on a node.
-pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, node: &str) -> Value {
-    let default_queue_type = vhost.default_queue_type.as_deref().unwrap_or("classic");
+pub(in crate::management) fn render(name: &str, vhost: &Vhost, depth: Depth, broker: &Broker) -> Value {
+    let (node, rules) = (&broker.node, broker.rules());
+    let default_queue_type = vhost.default_queue_type.as_ref().or(rules.default_queue_type.as_ref());
+    let default_queue_type = default_queue_type.map_or("classic", String::as_str);
     let mut object = json!({
         "name": name,
         "description": vhost.description,
