@@ -69,7 +69,7 @@ impl Setting {
         self.key.replace('*', name)
     }
 
-    /// `RESTART` or nothing, as people read it.
+    /// When a new value counts: `live`, or after a `restart`.
     pub fn takes_effect(&self) -> &'static str {
         if self.is_live { "live" } else { "restart" }
     }

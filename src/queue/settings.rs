@@ -194,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn consumers_of_quorum_queues_that_say_nothing_have_the_time_that_the_node_gives_them() {
+        let timeout = |kind, of_node| {
+            Settings::of(kind, &Table::default(), &PolicyKeys::default(), of_node).rules.consumer_timeout_ms
+        };
+        assert_eq!(timeout(Kind::Quorum, Some(5)), Some(5));
+        assert_eq!(timeout(Kind::Quorum, None), None);
+        assert_eq!(timeout(Kind::Classic, Some(5)), None);
+        let own = settings(Kind::Quorum, &[("x-consumer-timeout", number(70))], &json!({}));
+        assert_eq!(own.rules.consumer_timeout_ms, Some(70));
+    }
+
+    #[test]
     fn of_two_numbers_the_lower_counts() {
         let arguments =
             [("x-max-length", number(5)), ("x-message-ttl", number(70)), ("x-expires", number(9))];
