@@ -130,7 +130,7 @@ mod tests {
         Logging {
             dir: Some(folder.join("logs")),
             file: Some("warren.log".into()),
-            rotation_count: 2,
+            rotation_count: 3,
             ..Logging::default()
         }
     }
@@ -145,13 +145,12 @@ mod tests {
         let folder = folder.path();
         let log = Logging { rotation_bytes: Some(10), ..logging(folder) };
         let file = LogFile::open(&log).unwrap();
-        for line in ["first\n", "2nd\n", "third\n", "fourth\n", "fifth\n"] {
+        for line in ["gone\n", "gone\n", "first\n", "2nd\n", "third\n", "fourth\n", "fifth\n"] {
             file.make_writer().write_all(line.as_bytes()).unwrap();
         }
-        let all =
-            ["warren.log", "warren.log.0", "warren.log.1", "warren.log.2"].map(|name| read(folder, name));
+        let all = ["", ".0", ".1", ".2", ".3"].map(|end| read(folder, &format!("warren.log{end}")));
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(all, [text("fifth\n"), text("fourth\n"), text("third\n"), None]);
+        assert_eq!(all, [text("fifth\n"), text("fourth\n"), text("third\n"), text("first\n2nd\n"), None]);
     }
 
     #[test]
