@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::{TcpListener, TcpStream};
 use warren::amqp::driver::{self, Ends, Settings};
 use warren::amqp::frame::{self, Output, Payload};
-use warren::amqp::handshake::Limits;
 use warren::amqp::method::{self, Publish, basic, channel, confirm, connection, exchange, id, queue};
 use warren::arguments::{Table, Value};
 use warren::broker::{Broker, Defaults};
@@ -43,6 +42,7 @@ pub(crate) fn defaults() -> Defaults {
         log_exchange: false,
         loopback_users: Vec::new(),
         tracer: warren::telemetry::Tracer::default(),
+        rules: Default::default(),
     }
 }
 
@@ -109,7 +109,7 @@ fn served<S: AsyncRead + AsyncWrite + Unpin>(
     broker: &Arc<Broker>,
 ) -> impl Future<Output = ()> + use<S> {
     let end = ([127, 0, 0, 1], 1).into();
-    let settings = Settings { limits: Limits::default(), handshake_timeout: Duration::from_secs(3600) };
+    let settings = Settings { handshake_timeout: Duration::from_secs(3600), ..Settings::default() };
     driver::run(stream, Ends { peer: end, local: end }, settings, Arc::clone(broker))
 }
 

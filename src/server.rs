@@ -2,12 +2,14 @@
 
 pub mod huge_pages;
 pub mod log_exchange;
+mod log_file;
+pub mod logging;
 mod monitor;
 
-use crate::amqp::driver;
+use crate::amqp::driver::{self, Anonymous};
 use crate::amqp::handshake::Limits;
 use crate::broker::{self, Broker, Defaults};
-use crate::config::{self, Config};
+use crate::config::{Config, Configuration, Live};
 use crate::durability::Level;
 use crate::event::Event;
 use crate::management;
@@ -37,7 +39,7 @@ struct Protocol {
 
 /// What a protocol is served with.
 struct Serve<'a> {
-    config: &'a Config,
+    config: &'a Arc<Live>,
     broker: Arc<Broker>,
     /// The node, for those who are shown it.
     node: Arc<management::Node>,
@@ -57,16 +59,32 @@ const PROTOCOLS: &[Protocol] = &[
 
 fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
     let Serve { config, broker, stop, .. } = serve;
+    let config = Arc::clone(config);
+    tasks.spawn(listener::accept(listener, config.subscribe(), stop, move |stream, peer, local| {
+        // As it is now: a connection keeps what it began with.
+        driver::run(stream, driver::Ends { peer, local }, settings(&config.config()), Arc::clone(&broker))
+    }));
+}
+
+/// What a connection that comes now is held to.
+fn settings(config: &Config) -> driver::Settings {
     let limits = Limits {
         channel_max: config.channel_max,
         frame_max: config.frame_max,
         heartbeat_s: config.heartbeat_s,
         message_bytes_max: config.max_message_size,
     };
-    let settings = driver::Settings { limits, handshake_timeout: config.handshake_timeout };
-    tasks.spawn(listener::accept(listener, stop, move |stream, peer, local| {
-        driver::run(stream, driver::Ends { peer, local }, settings.clone(), Arc::clone(&broker))
-    }));
+    let anonymous = Some(&config.anonymous_login_user).filter(|user| *user != "none");
+    driver::Settings {
+        limits,
+        handshake_timeout: config.handshake_timeout,
+        mechanisms: config.auth_mechanisms.join(" ").into(),
+        anonymous: anonymous.map(|user| Anonymous {
+            user: UserName::new(user),
+            password: config.anonymous_login_pass.0.clone().into_bytes(),
+        }),
+        consumers_per_channel_max: config.rules.limits.consumers_per_channel,
+    }
 }
 
 fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
@@ -79,8 +97,8 @@ fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
 }
 
 fn serve_prometheus(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
-    let Config { prometheus_path, prometheus_is_per_object, .. } = serve.config;
-    let exporter = Exporter::new(serve.node, prometheus_path, *prometheus_is_per_object);
+    let config = serve.config.config();
+    let exporter = Exporter::new(serve.node, &config.prometheus_path, config.prometheus_is_per_object);
     let stop = serve.stop;
     tasks.spawn(async move {
         if let Err(error) = prometheus::serve(listener, Arc::new(exporter), stopped(stop)).await {
@@ -95,32 +113,24 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// How often samples are taken; zero where none are.
+fn statistics_interval(config: &Config) -> Duration {
+    if config.statistics_are_off { Duration::ZERO } else { config.statistics_interval }
+}
+
 /// What is served over HTTP.
-fn node(config: &Config, broker: &Arc<Broker>, listening: &[(&'static str, SocketAddr)]) -> management::Node {
+fn node(
+    config: &Arc<Live>,
+    broker: &Arc<Broker>,
+    listening: &[(&'static str, SocketAddr)],
+) -> management::Node {
     let listening = listening.iter();
     management::Node {
         broker: Arc::clone(broker),
         listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
-        data_dir: config.data_dir.clone(),
-        memory_limit: monitor::memory_limit(config).unwrap_or(0),
-        disk_free_limit: config.disk_free_limit_bytes,
-        body_bytes_max: config.management_body_bytes_max,
-        operator_policies_are_fixed: config.operator_policies_are_fixed,
-        statistics: management::Statistics::new(if config.statistics_are_off {
-            Duration::ZERO
-        } else {
-            config.statistics_interval
-        }),
-    }
-}
-
-/// Binds; where a machine has no IPv6, all interfaces means all of IPv4.
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match (TcpListener::bind(address).await, config::without_ipv6(address)) {
-        (Err(error), Some(fallback)) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(fallback).await.map_err(|_| error)
-        }
-        (bound, _) => bound,
+        data_dir: config.config().data_dir.clone(),
+        statistics: management::Statistics::new(statistics_interval(&config.config())),
+        config: Arc::clone(config),
     }
 }
 
@@ -159,6 +169,8 @@ pub enum StartError {
 pub struct Server {
     /// The broker, for those who are in the same process.
     pub broker: Arc<Broker>,
+    /// What it was told, and can be told again.
+    pub config: Arc<Live>,
     store: Store,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -170,13 +182,15 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(config: Config) -> Result<Server, StartError> {
+    pub async fn start(configuration: impl Into<Configuration>) -> Result<Server, StartError> {
+        let live = Arc::new(Live::new(configuration.into()));
+        let config = live.config();
         // Listeners first: a second broker on the same machine must not touch a store before it knows.
         let mut bound = Vec::new();
         for protocol in PROTOCOLS {
             for address in (protocol.addresses)(&config) {
                 let refused = |source| StartError::Listen { protocol: protocol.name, address, source };
-                bound.push((protocol, bind(address).await.map_err(refused)?));
+                bound.push((protocol, listener::bind(address, &config.sockets).map_err(refused)?));
             }
         }
         let loadable = config.load_definitions.as_deref().map(management::Loadable::read).transpose()?;
@@ -194,9 +208,10 @@ impl Server {
         if let Some(loadable) = loadable {
             load(&loadable, &broker, &store).await?;
         }
+        follow(&live, &broker);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(monitor::watch(config.clone(), Arc::clone(&broker), stopped.clone()));
+        tasks.spawn(monitor::watch(live.subscribe(), Arc::clone(&broker), stopped.clone()));
         let events = Arc::clone(&broker);
         tasks.spawn(async move { events.publish_events().await });
         let deadlines = Arc::clone(&broker);
@@ -211,14 +226,14 @@ impl Server {
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
         }
-        let node = Arc::new(node(&config, &broker, &listening));
+        let node = Arc::new(node(&live, &broker, &listening));
         tasks.spawn(management::sample(Arc::clone(&node), stopped.clone()));
         for (protocol, listener) in bound {
             let (broker, node, stop) = (Arc::clone(&broker), Arc::clone(&node), stopped.clone());
-            let serve = Serve { config: &config, broker, node, stop };
+            let serve = Serve { config: &live, broker, node, stop };
             (protocol.serve)(listener, serve, &mut tasks);
         }
-        Ok(Server { broker, store, stop, tasks, listening })
+        Ok(Server { broker, config: live, store, stop, tasks, listening })
     }
 
     /// Where a protocol listens, `amqp`, `http` or `http/prometheus`: the ports the system chose for those given as 0.
@@ -263,6 +278,17 @@ impl Server {
     }
 }
 
+/// From now on the broker takes what changes.
+fn follow(live: &Live, broker: &Arc<Broker>) {
+    let broker = Arc::downgrade(broker);
+    live.follow(move |config| {
+        if let Some(broker) = broker.upgrade() {
+            broker.set_rules(config.rules.clone());
+            broker.services.memory.set_limit_bytes(config.message_memory_limit_bytes);
+        }
+    });
+}
+
 /// Makes what a file of definitions says, before anybody comes.
 async fn load(loadable: &management::Loadable, broker: &Broker, store: &Store) -> Result<(), StartError> {
     let end = loadable.load(broker)?;
@@ -301,7 +327,10 @@ fn report(report: &Report, took: Duration) {
 fn defaults(config: &Config) -> Defaults {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-    let node = format!("warren@{host}");
+    let node = match &config.node_name {
+        Some(name) if name.contains('@') => name.clone(),
+        name => format!("{}@{host}", name.as_deref().unwrap_or("warren")),
+    };
     Defaults {
         cluster_name: config.cluster_name.clone().unwrap_or_else(|| node.clone()),
         node,
@@ -313,8 +342,9 @@ fn defaults(config: &Config) -> Defaults {
         permissions: config.default_permissions.clone(),
         message_memory_bytes: config.message_memory_limit_bytes,
         durability: config.durability,
-        log_exchange: config.log_exchange,
+        log_exchange: config.log.exchange,
         loopback_users: config.loopback_users.iter().cloned().collect(),
         tracer: Tracer::default(),
+        rules: config.rules.clone(),
     }
 }

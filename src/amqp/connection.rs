@@ -19,7 +19,7 @@ use super::channel::{Awaiting, Channel, Step};
 use super::confirms::Awaited;
 use super::exception::{Exception, ReplyCode};
 use super::frame::{self, Frame, Output, Payload};
-use super::handshake::{ClientProperties, Credentials, Limits, Tuned};
+use super::handshake::{self, ClientProperties, Credentials, Limits, Tuned};
 use super::method::{self, channel, connection, id};
 use super::request::{Disposition, Reply, Request, Settle};
 use super::unacked::Delivered;
@@ -29,6 +29,7 @@ use crate::name::ChannelId;
 use crate::time::{Instant, Millis};
 use amq_protocol::protocol::AMQPClass;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The largest frame before tune. Clients with large client-properties need it above the specification's 4096.
 const FRAME_BYTES_BEFORE_TUNE: u32 = 8192;
@@ -74,6 +75,7 @@ pub struct Opened {
 pub struct Connection {
     limits: Limits,
     cluster_name: String,
+    mechanisms: Arc<str>,
     phase: Phase,
     output: Output,
     tuned: Tuned,
@@ -114,6 +116,7 @@ impl Connection {
         Self {
             limits,
             cluster_name: cluster_name.into(),
+            mechanisms: handshake::MECHANISMS.into(),
             phase: Phase::Header,
             output: Output::default(),
             tuned: Tuned { channel_max: limits.channel_max, frame_max, heartbeat_s: 0 },
@@ -134,6 +137,11 @@ impl Connection {
             now: Millis::default(),
             confirming: Vec::new(),
         }
+    }
+
+    /// The same, with other mechanisms offered than the usual ones: names with spaces between them.
+    pub fn with_mechanisms(self, mechanisms: Arc<str>) -> Self {
+        Self { mechanisms, ..self }
     }
 
     /// What is to be written.

@@ -10,7 +10,7 @@ mod socket;
 
 use super::confirms::Awaited;
 use super::connection::Connection;
-use super::handshake::Limits;
+use super::handshake::{self, Limits};
 use super::heartbeat::{Due, Heartbeat};
 use super::request::Release;
 use crate::auth::User;
@@ -20,6 +20,7 @@ use crate::broker::{self, Broker, Session};
 use crate::counts::ChannelCounts;
 use crate::event::{Delivery, Event};
 use crate::name::ConsumerId;
+use crate::name::UserName;
 use crate::outbox::{Outbox, Wakes};
 use crate::queue::state::Return;
 use crate::telemetry::{self, Outstanding};
@@ -49,6 +50,38 @@ const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Settings {
     pub limits: Limits,
     pub handshake_timeout: Duration,
+    /// As `connection.start` has them.
+    pub mechanisms: Arc<str>,
+    /// Who logs in with ANONYMOUS; none = nobody.
+    pub anonymous: Option<Anonymous>,
+    /// None = any number.
+    pub consumers_per_channel_max: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            handshake_timeout: Duration::from_secs(10),
+            mechanisms: handshake::MECHANISMS.into(),
+            anonymous: None,
+            consumers_per_channel_max: None,
+        }
+    }
+}
+
+/// A user whom clients need not name.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub struct Anonymous {
+    pub user: UserName,
+    pub password: Vec<u8>,
+}
+
+impl std::fmt::Debug for Anonymous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Anonymous({:?})", self.user)
+    }
 }
 
 /// Both ends of a connection's socket.
@@ -128,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let now = time::now();
         Self {
             socket: Socket::new(stream, Arc::clone(&traffic)),
-            machine: Connection::new(settings.limits, broker.cluster_name()),
+            machine: Connection::new(settings.limits, broker.cluster_name())
+                .with_mechanisms(Arc::clone(&settings.mechanisms)),
             broker,
             ends,
             patience: Some(now + settings.handshake_timeout),

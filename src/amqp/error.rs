@@ -34,12 +34,18 @@ impl From<Error> for Exception {
             | Error::Invalid(_)
             | Error::Policy(_)
             | Error::ProtectedVhost(_)
-            | Error::TooManyQueues { .. } => ReplyCode::PreconditionFailed,
+            | Error::TooManyQueues { .. }
+            | Error::TooManyQueuesOfAll { .. }
+            | Error::TooManyVhosts { .. }
+            | Error::TooManyExchanges { .. } => ReplyCode::PreconditionFailed,
             Error::NoVhost(_)
             | Error::VhostRefused { .. }
             | Error::VhostFull { .. }
             | Error::UserFull { .. }
             | Error::UserChannels { .. }
+            | Error::NodeFull(_)
+            | Error::NodeChannels { .. }
+            | Error::TooManyConsumers(_)
             | Error::LoginRefused => ReplyCode::NotAllowed,
             Error::Journal(_) | Error::NoRandom => ReplyCode::InternalError,
         };

@@ -9,8 +9,10 @@ use crate::name::UserName;
 pub const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 /// 0-9 as some old clients write it; RabbitMQ takes it for 0-9-1.
 const PROTOCOL_HEADER_0_9: &[u8; 8] = b"AMQP\x01\x01\x00\x09";
-/// The mechanisms offered, as `connection.start` has them.
+/// The mechanisms offered unless others are configured, as `connection.start` has them.
 pub const MECHANISMS: &str = "PLAIN AMQPLAIN";
+/// The mechanism of clients that do not say who they are.
+pub const ANONYMOUS: &str = "ANONYMOUS";
 /// What the broker calls itself; clients show it and some decide by it (behaviour.md, 1.3).
 pub const PRODUCT: &str = "Warren";
 
@@ -105,18 +107,21 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Reads a SASL response.
+/// Reads a SASL response. With ANONYMOUS user and password are empty: who that is, the node decides.
 ///
 /// # Errors
 /// 503 for a mechanism that is not offered, 403 (closing the connection) for a response that is none.
-pub fn credentials(mechanism: &str, response: &[u8]) -> Result<Credentials, Exception> {
+pub fn credentials(offered: &str, mechanism: &str, response: &[u8]) -> Result<Credentials, Exception> {
+    let is_offered = offered.split(' ').any(|own| own == mechanism);
+    if !is_offered {
+        let text = format!("unknown authentication mechanism '{mechanism}'");
+        return Err(Exception::new(ReplyCode::CommandInvalid, text));
+    }
     let pair = match mechanism {
+        ANONYMOUS => Some((UserName::new(""), Vec::new())),
         "PLAIN" => plain(response),
         "AMQPLAIN" => amqplain(response),
-        other => {
-            let text = format!("unknown authentication mechanism '{other}'");
-            return Err(Exception::new(ReplyCode::CommandInvalid, text));
-        }
+        _ => None,
     };
     match pair {
         Some((user, password)) => Ok(Credentials { mechanism: mechanism.into(), user, password }),
@@ -206,19 +211,24 @@ mod tests {
 
     #[test]
     fn plain_and_amqplain_yield_user_and_password() {
-        let plain = credentials("PLAIN", b"ignored\0me\0pass\0word").unwrap();
+        let plain = credentials(MECHANISMS, "PLAIN", b"ignored\0me\0pass\0word").unwrap();
         assert_eq!((plain.user.as_str(), &plain.password[..]), ("me", &b"pass\0word"[..]));
         let response = b"\x05LOGINS\0\0\0\x02me\x08PASSWORDS\0\0\0\x01x";
-        let amqplain = credentials("AMQPLAIN", response).unwrap();
+        let amqplain = credentials(MECHANISMS, "AMQPLAIN", response).unwrap();
         assert_eq!((amqplain.user.as_str(), &amqplain.password[..]), ("me", &b"x"[..]));
     }
 
     #[test]
     fn other_mechanisms_and_malformed_responses_are_refused() {
-        assert_eq!(credentials("EXTERNAL", b"").unwrap_err().code, ReplyCode::CommandInvalid);
-        let error = credentials("PLAIN", b"me").unwrap_err();
+        for (offered, mechanism) in [(MECHANISMS, "EXTERNAL"), (MECHANISMS, ANONYMOUS), ("AMQPLAIN", "PLAIN")]
+        {
+            let error = credentials(offered, mechanism, b"").unwrap_err();
+            assert_eq!(error.code, ReplyCode::CommandInvalid, "{offered} {mechanism}");
+        }
+        assert!(credentials("PLAIN ANONYMOUS", ANONYMOUS, b"").is_ok());
+        let error = credentials(MECHANISMS, "PLAIN", b"me").unwrap_err();
         assert_eq!((error.code, error.closes_connection), (ReplyCode::AccessRefused, true));
-        assert!(credentials("AMQPLAIN", b"\x05LOGINS\0\0").is_err());
+        assert!(credentials(MECHANISMS, "AMQPLAIN", b"\x05LOGINS\0\0").is_err());
     }
 
     #[test]

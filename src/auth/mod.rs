@@ -90,13 +90,13 @@ impl Authenticator for Chain {
 #[error("unknown authentication backend '{0}'")]
 pub struct UnknownBackend<'n>(pub &'n str);
 
-/// The hash of a new password, with [`password::DEFAULT_ALGORITHM`] and a fresh salt.
+/// The hash of a new password, with a fresh salt.
 /// # Errors
 /// When the system has no random bytes.
-pub fn hash_password(password: &[u8]) -> Result<String, getrandom::Error> {
+pub fn hash_password(algorithm: Algorithm, password: &[u8]) -> Result<String, getrandom::Error> {
     let mut salt = [0; password::SALT_BYTES];
     getrandom::fill(&mut salt)?;
-    Ok(password::hash(Algorithm::Sha256, salt, password))
+    Ok(password::hash(algorithm, salt, password))
 }
 
 /// A user who got in.
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn new_passwords_get_different_salts() {
-        let hashes = [(); 2].map(|()| hash_password(b"secret").unwrap());
+        let hashes = [(); 2].map(|()| hash_password(password::DEFAULT, b"secret").unwrap());
         assert_ne!(hashes[0], hashes[1]);
         assert!(hashes.iter().all(|hash| password::verify(hash, password::DEFAULT_ALGORITHM, b"secret")));
     }

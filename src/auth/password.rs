@@ -12,7 +12,9 @@ use subtle::ConstantTimeEq;
 pub const SALT_BYTES: usize = 4;
 
 /// The algorithm of new hashes, by RabbitMQ's name.
-pub const DEFAULT_ALGORITHM: &str = Algorithm::Sha256.name();
+pub const DEFAULT_ALGORITHM: &str = DEFAULT.name();
+/// The same.
+pub const DEFAULT: Algorithm = Algorithm::Sha256;
 
 /// A way to hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

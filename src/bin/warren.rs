@@ -1,16 +1,14 @@
 //! The broker: arguments → configuration → run.
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
+use std::io::Write;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use warren::config::{Config, Flags};
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use warren::config::{ConfigError, Configuration, Flags, Verdict, command};
 use warren::server::Server;
-use warren::server::log_exchange::LogExchange;
+use warren::server::logging::Logs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,35 +32,33 @@ struct Arguments {
 enum Command {
     /// Run the broker (what happens without a command, too)
     Serve(Flags),
+    /// Look at the configuration without running the broker
+    #[command(subcommand)]
+    Config(command::Command),
 }
 
 fn main() -> ExitCode {
     warren::server::huge_pages::refuse();
     let arguments = Arguments::parse();
-    let flags = match arguments.command {
-        Some(Command::Serve(flags)) => flags,
-        None => arguments.flags,
-    };
     let environment = std::env::vars_os();
     let environment =
         environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = match Config::load(&flags, environment) {
-        Ok(config) => config,
+    let flags = match arguments.command {
+        Some(Command::Serve(flags)) => flags,
+        Some(Command::Config(command)) => return look_at_config(&command, environment),
+        None => arguments.flags,
+    };
+    let configuration = match Configuration::load(&flags, environment) {
+        Ok(configuration) => configuration,
+        Err(error) => return invalid(&error),
+    };
+    let logs = match Logs::begin(&configuration.config) {
+        Ok(logs) => logs,
         Err(error) => {
-            eprintln!("warren: {error}");
+            eprintln!("warren: the log file cannot be opened: {error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let log_exchange = config.log_exchange.then(LogExchange::default);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(EnvFilter::new(config.log_level.as_str()))
-        .with(lines)
-        .with(log_exchange.clone())
-        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -70,37 +66,77 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
-    runtime.block_on(serve(config, log_exchange))
+    runtime.block_on(serve(configuration, logs))
 }
 
-async fn serve(config: Config, log_exchange: Option<LogExchange>) -> ExitCode {
+fn look_at_config(
+    command: &command::Command,
+    environment: impl Iterator<Item = (String, String)>,
+) -> ExitCode {
+    match command.run(environment) {
+        Ok((text, is_well)) => {
+            // Whoever reads it may stop reading.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+        }
+        Err(error) => invalid(&error),
+    }
+}
+
+fn invalid(error: &ConfigError) -> ExitCode {
+    eprintln!("warren: {error}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+async fn serve(configuration: Configuration, logs: Logs) -> ExitCode {
+    let config = &configuration.config;
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "Warren is starting");
+    if let Some(path) = &config.motd_file {
+        match std::fs::read_to_string(path) {
+            Ok(text) => info!("{}", text.trim_end()),
+            Err(error) => warn!(path = %path.display(), %error, "the message of the day cannot be read"),
+        }
+    }
     let (user, is_guest) = (config.default_user.clone(), config.default_user == "guest");
-    let server = match Server::start(config).await {
+    for finding in configuration.notices() {
+        match finding.verdict {
+            Verdict::Warning => warn!("{finding}"),
+            _ => info!("ignored: {finding}"),
+        }
+    }
+    let server = match Server::start(configuration).await {
         Ok(server) => server,
         Err(error) => {
             error!("{error}");
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
-    if let Some(log_exchange) = log_exchange {
+    if let Some(log_exchange) = &logs.log_exchange {
         log_exchange.begin(&server);
     }
+    let followed = logs.clone();
+    server.config.follow(move |config| followed.set(&config.log));
     // Before it says that it is ready: who hears that may ask it to stop at once.
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+    let Ok(mut signals) = Signals::new() else {
         error!("signals cannot be handled");
         return ExitCode::from(EXIT_UNAVAILABLE);
     };
     let is_guest = is_guest && server.broker.users.user("guest").is_some();
     welcome(&server, &user, is_guest);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        failed = server.failed() => {
-            // The promise: rather no broker than one that confirms what may be lost.
-            error!(%failed, "the journal cannot be made durable; ending without confirming anything more");
-            return ExitCode::from(EXIT_IO);
+    loop {
+        tokio::select! {
+            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.hangup.recv() => {
+                reopen(&logs);
+                reload(&server).await;
+            }
+            _ = signals.user1.recv() => reopen(&logs),
+            failed = server.failed() => {
+                // The promise: rather no broker than one that confirms what may be lost.
+                error!(%failed, "the journal cannot be made durable; ending without confirming anything more");
+                return ExitCode::from(EXIT_IO);
+            }
         }
     }
     match server.stop().await {
@@ -109,6 +145,42 @@ async fn serve(config: Config, log_exchange: Option<LogExchange>) -> ExitCode {
             error!("{error}");
             ExitCode::from(EXIT_IO)
         }
+    }
+}
+
+/// What the process is told by signals.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+fn reopen(logs: &Logs) {
+    match logs.reopen() {
+        Ok(()) => info!("the log file is opened again"),
+        Err(error) => error!(%error, "the log file cannot be opened again; the old one is written to"),
+    }
+}
+
+/// Reads the configuration again, off the runtime: it reads files, and queues may take their time. What came of it is in
+/// the log.
+async fn reload(server: &Server) {
+    let config = Arc::clone(&server.config);
+    let reloaded = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
+    if !reloaded.unwrap_or(false) {
+        error!("the configuration is not reloaded: what was in force still is");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::events::{Actor, Fields, NOBODY};
 use super::policy::Whose;
+use super::rules;
 use super::session::Session;
 use super::topology::{Topology, Vhost};
 use super::{Broker, Durable, policies};
@@ -130,8 +131,13 @@ impl Broker {
         if let Some(kind) = kind.filter(|kind| Kind::of_name(kind).is_none()) {
             return Err(Error::Invalid(format!("unsupported default queue type '{kind}'")));
         }
-        let _admin = self.admin.lock();
+        let admin = self.admin.lock();
         let current = self.vhost(name).map(|vhost| vhost.definition.read().clone());
+        if let Some(limit) = self.rules().limits.vhosts.filter(|limit| self.vhosts.len() as u64 >= *limit)
+            && current.is_none()
+        {
+            return Err(Error::TooManyVhosts { vhost: name.clone(), limit });
+        }
         let vhost = change.applied_to(current.unwrap_or_default());
         let change = Change::Put(Definition::Vhost(name.clone(), vhost.clone()));
         let at = self.store.append_changes(&[change]);
@@ -146,7 +152,8 @@ impl Broker {
                     fields.json("tags", &vhost.tags.as_slice().into())
                 });
                 self.add_vhost_in_memory(name.clone(), vhost);
-                Ok(Durable::new(true, at))
+                drop(admin);
+                Ok(Durable::new(true, at.max(self.furnish(actor, name))))
             }
         }
     }
@@ -222,8 +229,11 @@ impl Broker {
         check_name("user", name.as_str())?;
         let (password_hash, hashing_algorithm) = match new_password {
             NewPassword::Plain(plain) => {
-                let hash = auth::hash_password(&plain).map_err(|_| Error::NoRandom)?;
-                (hash, password::DEFAULT_ALGORITHM.to_owned())
+                let passwords = &self.rules().passwords;
+                rules::check_password(passwords, &plain)?;
+                let algorithm = rules::algorithm(passwords);
+                let hash = auth::hash_password(algorithm, &plain).map_err(|_| Error::NoRandom)?;
+                (hash, algorithm.name().to_owned())
             }
             NewPassword::Hash { hash, algorithm } => {
                 if !hash.is_empty() {

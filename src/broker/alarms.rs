@@ -3,7 +3,7 @@
 use super::Broker;
 use super::events::Actor;
 use crate::event::Event;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What may be short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Resource {
 pub struct Alarms {
     memory: AtomicBool,
     disk: AtomicBool,
+    memory_limit_bytes: AtomicU64,
+    disk_limit_bytes: AtomicU64,
 }
 
 impl Alarms {
@@ -34,6 +36,23 @@ impl Alarms {
             (true, false) => Some("low on memory"),
             (false, true) => Some("low on disk"),
             (false, false) => None,
+        }
+    }
+
+    /// In use above which memory, and free below which disk, is short; 0 before whoever watches has looked.
+    pub fn limit_bytes(&self, resource: Resource) -> u64 {
+        self.limit(resource).load(Ordering::Relaxed)
+    }
+
+    /// Says by what the alarm is set. Whoever watches does.
+    pub fn set_limit_bytes(&self, resource: Resource, bytes: u64) {
+        self.limit(resource).store(bytes, Ordering::Relaxed);
+    }
+
+    fn limit(&self, resource: Resource) -> &AtomicU64 {
+        match resource {
+            Resource::Memory => &self.memory_limit_bytes,
+            Resource::Disk => &self.disk_limit_bytes,
         }
     }
 

@@ -90,6 +90,8 @@ impl Broker {
         let DeclareExchange { name, kind: _, durable, auto_delete, internal, arguments } = declare;
         let definition =
             definition::Exchange { kind: kind.name().into(), durable, auto_delete, internal, arguments };
+        // Before the topology is held: others' are looked at.
+        let counted = self.count_exchange_in(&name);
         let mut topology = session.vhost.topology_mut();
         check_vhost(session, &topology)?;
         if let Some(current) = topology.exchange(name.as_str()) {
@@ -99,6 +101,7 @@ impl Broker {
         if name.as_str().starts_with("amq.") {
             return Err(Error::ReservedPrefix { kind: "exchange", name: name.to_string() });
         }
+        let _counted = counted?;
         if let Some(alternate) = alternate {
             session.check(Access::Read, resource.clone())?;
             session.check(Access::Write, session.exchange(&alternate))?;
@@ -199,6 +202,10 @@ impl Broker {
         if !is_server_named && name.as_str().starts_with("amq.") {
             return Err(Error::ReservedPrefix { kind: "queue", name: name.to_string() });
         }
+        let of_all = self.rules().limits.queues.filter(|limit| self.queues.len() as u64 >= *limit);
+        if let Some(limit) = of_all {
+            return Err(Error::TooManyQueuesOfAll { queue: name, limit });
+        }
         let limit = limits::exceeded(session.vhost.limits().max_queues, topology.queue_count());
         if let Some(limit) = limit {
             return Err(Error::TooManyQueues { queue: name, vhost: session.vhost.name.clone(), limit });
@@ -233,7 +240,7 @@ impl Broker {
     ) -> Result<definition::Queue, Error> {
         let DeclareQueue { durable, exclusive, auto_delete, mut arguments, .. } = declare;
         if durable && !exclusive && !auto_delete {
-            set_default_type(session, &mut arguments);
+            self.set_default_type(session, &mut arguments);
         }
         let kind = match arguments::get(&arguments, "x-queue-type") {
             None => Kind::Classic,
@@ -466,15 +473,6 @@ impl Broker {
         }
         session.check(Access::Write, destination)?;
         session.check(Access::Read, session.exchange(&binding.source))
-    }
-}
-
-/// Says which type a queue is to have that says none, in a vhost that has a default. RabbitMQ writes it into the
-/// arguments, too: the queue keeps its type when the default changes, and who declares it again is compared with it.
-fn set_default_type(session: &Session, arguments: &mut Table) {
-    let default = session.vhost.definition.read().default_queue_type.clone();
-    if let Some(default) = default.filter(|_| arguments::get(arguments, "x-queue-type").is_none()) {
-        arguments.insert("x-queue-type".into(), Value::LongString(default.as_str().into()));
     }
 }
 

@@ -99,6 +99,18 @@ pub enum Error {
     UserChannels { user: UserName, limit: u64 },
     #[error("cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached")]
     TooManyQueues { queue: QueueName, vhost: VhostName, limit: u64 },
+    #[error("connection refused: node connection limit ({0}) is reached")]
+    NodeFull(u64),
+    #[error("number of channels opened on node '{node}' has reached the maximum allowed limit of ({limit})")]
+    NodeChannels { node: String, limit: u64 },
+    #[error("reached maximum ({0}) of consumers per channel")]
+    TooManyConsumers(u64),
+    #[error("cannot create vhost '{vhost}': vhost limit of {limit} is reached")]
+    TooManyVhosts { vhost: VhostName, limit: u64 },
+    #[error("cannot declare queue '{queue}': queue limit in cluster ({limit}) is reached")]
+    TooManyQueuesOfAll { queue: QueueName, limit: u64 },
+    #[error("cannot declare exchange '{exchange}': exchange limit in cluster ({limit}) is reached")]
+    TooManyExchanges { exchange: ExchangeName, limit: u64 },
     #[error("login refused")]
     LoginRefused,
     #[error("no such user '{0}'")]

@@ -85,6 +85,11 @@ pub(super) fn exceeded(limit: Option<i64>, count: usize) -> Option<u64> {
     bound(limit).filter(|limit| count as u64 >= *limit)
 }
 
+/// A limit of the node as those of vhosts and users are.
+fn limit(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Takes one of what a limit leaves.
 ///
 /// # Errors
@@ -97,7 +102,7 @@ fn take(count: &AtomicU64, limit: Option<i64>) -> Result<(), u64> {
 
 /// How much a user has open, on all its connections.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(crate) struct Open {
     connections: AtomicU64,
     channels: AtomicU64,
 }
@@ -110,7 +115,8 @@ pub(super) type Users = DashMap<UserName, Arc<Open>>;
 pub struct Seat {
     vhost: Arc<Vhost>,
     user: UserName,
-    open: Arc<Open>,
+    /// Of the user, and of all.
+    open: [Arc<Open>; 2],
     channels: u64,
 }
 
@@ -119,7 +125,9 @@ impl Seat {
     pub fn has_channels(&mut self, channels: usize) {
         let gone = self.channels.saturating_sub(channels as u64);
         if gone > 0 {
-            self.open.channels.fetch_sub(gone, Relaxed);
+            for open in &self.open {
+                open.channels.fetch_sub(gone, Relaxed);
+            }
             self.channels -= gone;
         }
     }
@@ -128,7 +136,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.has_channels(0);
-        self.open.connections.fetch_sub(1, Relaxed);
+        for open in &self.open {
+            open.connections.fetch_sub(1, Relaxed);
+        }
         self.vhost.connections.fetch_sub(1, Relaxed);
     }
 }
@@ -137,27 +147,37 @@ impl Broker {
     /// A place for a connection of a user to a vhost.
     ///
     /// # Errors
-    /// [`Error::NoVhost`], [`Error::VhostFull`], [`Error::UserFull`].
+    /// [`Error::NoVhost`], [`Error::NodeFull`], [`Error::VhostFull`], [`Error::UserFull`].
     pub fn seat(&self, user: &UserName, vhost: &VhostName) -> Result<Seat, Error> {
         let vhost = self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        take(&self.open.connections, self.rules().limits.connections.map(limit)).map_err(Error::NodeFull)?;
+        let leave = |error| {
+            self.open.connections.fetch_sub(1, Relaxed);
+            error
+        };
         let full = |limit| Error::VhostFull { vhost: vhost.name.clone(), user: user.clone(), limit };
-        take(&vhost.connections, vhost.limits().max_connections).map_err(full)?;
+        take(&vhost.connections, vhost.limits().max_connections).map_err(|limit| leave(full(limit)))?;
         let open = Arc::clone(&self.open_by_user.entry(user.clone()).or_default());
         if let Err(limit) = take(&open.connections, self.users.limits(user).max_connections) {
             vhost.connections.fetch_sub(1, Relaxed);
-            return Err(Error::UserFull { user: user.clone(), limit });
+            return Err(leave(Error::UserFull { user: user.clone(), limit }));
         }
-        Ok(Seat { vhost, user: user.clone(), open, channels: 0 })
+        Ok(Seat { vhost, user: user.clone(), open: [open, Arc::clone(&self.open)], channels: 0 })
     }
 
     /// Gives a connection another channel, when it has so many.
     ///
     /// # Errors
-    /// [`Error::UserChannels`].
+    /// [`Error::NodeChannels`], [`Error::UserChannels`].
     pub fn open_channel(&self, seat: &mut Seat, channels: usize) -> Result<(), Error> {
         seat.has_channels(channels);
-        let refused = |limit| Error::UserChannels { user: seat.user.clone(), limit };
-        take(&seat.open.channels, self.users.limits(&seat.user).max_channels).map_err(refused)?;
+        let refused = |limit| Error::NodeChannels { node: self.node.clone(), limit };
+        take(&self.open.channels, self.rules().limits.channels.map(limit)).map_err(refused)?;
+        let refused = |limit| {
+            self.open.channels.fetch_sub(1, Relaxed);
+            Error::UserChannels { user: seat.user.clone(), limit }
+        };
+        take(&seat.open[0].channels, self.users.limits(&seat.user).max_channels).map_err(refused)?;
         seat.channels += 1;
         Ok(())
     }

@@ -24,6 +24,7 @@ pub mod publish;
 mod queues;
 mod quorum;
 mod replies;
+pub mod rules;
 pub mod session;
 mod special;
 mod start;
@@ -39,6 +40,7 @@ pub use topology::Vhost;
 
 use crate::auth;
 use crate::auth::users::Users;
+use crate::config::rules::Rules;
 use crate::durability::Level;
 use crate::name::{ConnectionId, ConsumerId, Position, QueueId, Sequence, VhostName};
 use crate::outbox::Wakes;
@@ -112,6 +114,10 @@ pub struct Broker {
     queues: DashMap<QueueId, Arc<Queue>>,
     consumers: DashMap<ConsumerId, consume::Registered>,
     open_by_user: limits::Users,
+    open: Arc<limits::Open>,
+    rules: parking_lot::RwLock<Arc<Rules>>,
+    /// Held while an exchange is counted in, where there is a limit.
+    counting_exchanges: parking_lot::Mutex<()>,
     parameters: parking_lot::RwLock<parameters::Parameters>,
     replies: DashMap<String, replies::ReplyConsumer>,
     next_queue_id: AtomicU64,

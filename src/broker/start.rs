@@ -1,12 +1,13 @@
 //! Starting: from what the store recovered to a broker, with the first user and vhost of an empty node.
 
-use super::events::{EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
+use super::events::{Actor, EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
 use super::policy::{Applied, Compiled, Policies, Target, Whose};
 use super::topology::{Exchange, PREDECLARED, Vhost};
-use super::{Broker, alarms, connections, policies};
+use super::{Broker, alarms, connections, policies, rules};
 use crate::arguments::Table;
+use crate::auth;
 use crate::auth::users::Users;
-use crate::auth::{self, password};
+use crate::config::rules::Rules;
 use crate::definition::{self, Change, Definition, Role};
 use crate::durability::Durability;
 use crate::exchange;
@@ -47,6 +48,8 @@ pub struct Defaults {
     pub loopback_users: Vec<String>,
     /// Makes spans of traced messages.
     pub tracer: Tracer,
+    /// The operator's rules.
+    pub rules: Rules,
 }
 
 #[cfg(test)]
@@ -68,6 +71,7 @@ impl Defaults {
             log_exchange: false,
             loopback_users: vec!["guest".into()],
             tracer: Tracer::default(),
+            rules: Rules::default(),
         }
     }
 }
@@ -82,6 +86,29 @@ pub enum StartError {
     Backend(String),
     #[error("no thread can be made: {0}")]
     Thread(std::io::Error),
+}
+
+/// What all queues share.
+fn services(defaults: &Defaults, store: &Store) -> Result<Services, StartError> {
+    let memory = Arc::new(if store.can_page() {
+        Memory::new(defaults.message_memory_bytes)
+    } else {
+        Memory::unlimited()
+    });
+    let pager = Arc::new(Pager::start(store, &memory).map_err(StartError::Thread)?);
+    let durability = defaults.durability;
+    let services = Services {
+        store: store.clone(),
+        deadlines: Arc::default(),
+        dead_letters: Arc::default(),
+        memory,
+        pager,
+        durability,
+        consumer_timeout_ms: Arc::default(),
+        gone: Arc::default(),
+    };
+    services.set_consumer_timeout_ms(defaults.rules.consumer_timeout_ms);
+    Ok(services)
 }
 
 impl Broker {
@@ -102,22 +129,7 @@ impl Broker {
         };
         let authenticator = auth::Chain::new(&["internal"], &context)
             .map_err(|error| StartError::Backend(error.to_string()))?;
-        let memory = Arc::new(if store.can_page() {
-            Memory::new(defaults.message_memory_bytes)
-        } else {
-            Memory::unlimited()
-        });
-        let pager = Arc::new(Pager::start(&store, &memory).map_err(StartError::Thread)?);
-        let durability = defaults.durability;
-        let services = Services {
-            store: store.clone(),
-            deadlines: Arc::default(),
-            dead_letters: Arc::default(),
-            memory,
-            pager,
-            durability,
-            gone: Arc::default(),
-        };
+        let services = services(&defaults, &store)?;
         let broker = Arc::new(Self {
             node: defaults.node.clone(),
             configured_cluster_name: defaults.cluster_name.clone(),
@@ -138,6 +150,9 @@ impl Broker {
             queues: DashMap::with_shard_amount(QUEUE_SHARDS),
             consumers: DashMap::new(),
             open_by_user: DashMap::new(),
+            open: Arc::default(),
+            rules: parking_lot::RwLock::new(Arc::new(defaults.rules.clone())),
+            counting_exchanges: parking_lot::Mutex::new(()),
             parameters: Default::default(),
             replies: DashMap::new(),
             deadlines: Arc::clone(&services.deadlines),
@@ -258,9 +273,10 @@ impl Broker {
     /// The default vhost, user and permissions of an empty node.
     fn begin(&self, defaults: &Defaults) -> Result<(), StartError> {
         let vhost = definition::Vhost { description: "Default virtual host".into(), ..Default::default() };
+        let algorithm = rules::algorithm(&defaults.rules.passwords);
         let user = definition::User {
-            password_hash: auth::hash_password(&defaults.password)?,
-            hashing_algorithm: password::DEFAULT_ALGORITHM.into(),
+            password_hash: auth::hash_password(algorithm, &defaults.password)?,
+            hashing_algorithm: algorithm.name().into(),
             tags: defaults.tags.clone(),
         };
         let (name, user_name) = (defaults.vhost.clone(), defaults.user.clone());
@@ -276,7 +292,8 @@ impl Broker {
             }
         }
         self.store.append_changes(&changes);
-        self.add_vhost_in_memory(name, vhost);
+        self.add_vhost_in_memory(name.clone(), vhost);
+        self.furnish(&Actor::default(), &name);
         Ok(())
     }
 

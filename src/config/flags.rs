@@ -1,6 +1,7 @@
 //! The flags of `warren serve` that set something: the topmost layer of the configuration.
 
-use super::{Assignment, Origin, value};
+use super::layers::{Assignment, Origin};
+use super::value;
 use std::path::PathBuf;
 
 /// Flags of the command line; each is a setting of the file with another name.

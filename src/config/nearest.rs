@@ -1,25 +1,27 @@
 //! The known key nearest to an unknown one, for error texts. PURE.
 
-use super::settings::{self, SETTINGS};
+use super::{ignored, setting};
 
 /// What to say of a key that no setting has.
 pub(super) fn unknown_key(key: &str) -> String {
-    format!("unknown setting {key}; the nearest known one is {}", nearest(key))
+    let known = nearest(key, setting::keys().chain(ignored::keys()));
+    format!("unknown setting {key}; the nearest known one is {known}")
 }
 
 /// What to say of a variable `WARREN_<rest>` that no setting has.
 pub(super) fn unknown_variable(rest: &str) -> String {
-    let key = nearest(&rest.to_ascii_lowercase().replace('_', "."));
-    format!("unknown setting; the nearest known one is WARREN_{}", settings::variable_of_key(&key))
+    let key = nearest(&rest.to_ascii_lowercase().replace('_', "."), setting::keys());
+    format!("unknown setting; the nearest known one is WARREN_{}", setting::variable_of_key(&key))
 }
 
-/// The key with the fewest edits between it and `key`; where a key ends in a free name, that of `key` is taken.
-fn nearest(key: &str) -> String {
-    let name = key.rsplit('.').next().unwrap_or_default();
-    let keys = SETTINGS
-        .iter()
-        .flat_map(|setting| std::iter::once(setting.key).chain(setting.aliases.iter().copied()));
-    keys.map(|known| known.replace('*', name)).min_by_key(|known| edits(known, key)).unwrap_or_default()
+/// The key with the fewest edits between it and `key`; where a key has a free name, that of `key` is taken.
+fn nearest(key: &str, keys: impl Iterator<Item = &'static str>) -> String {
+    let named = |known: &str| {
+        let place = known.split('.').position(|part| part == "*")?;
+        key.split('.').nth(place)
+    };
+    let keys = keys.map(|known| known.replace('*', named(known).unwrap_or("1")));
+    keys.min_by_key(|known| edits(known, key)).unwrap_or_default()
 }
 
 /// How many characters must be inserted, removed or replaced to make one text the other (Levenshtein).
@@ -53,7 +55,7 @@ mod tests {
             ("vm_memory_high_watermark", "vm_memory_high_watermark.relative"),
             ("disk_free_limit", "disk_free_limit.absolute"),
         ] {
-            assert_eq!(nearest(key), expected, "{key}");
+            assert_eq!(nearest(key, setting::keys()), expected, "{key}");
         }
     }
 

@@ -1,50 +1,47 @@
-//! The table of settings. To add one: a field in [`Config`], an entry in [`SETTINGS`].
+//! The table of settings. To add one: a field in [`Config`], an entry here or in the file of its group.
 //!
 //! Keys are RabbitMQ's where the meaning is. The order is the reading order of the documentation.
 
-use super::{Config, LogLevel, Secret, value};
+mod limits;
+mod logging;
+mod new_vhosts;
+mod sockets;
+
+pub use logging::Logging;
+pub use sockets::{Http, SocketOptions};
+
+use super::rules::Rules;
+use super::setting::{PLAIN, Setting};
+use super::{Config, Secret, value};
 use crate::definition::Permissions;
 use crate::durability::Durability;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// A setting: how it is called, what it means, how it is set.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// The key. A last part `*` stands for a name of the operator's choice.
-    pub key: &'static str,
-    /// Other keys with the same meaning.
-    pub aliases: &'static [&'static str],
-    /// The default as it would stand in a file; empty = not set.
-    pub default: &'static str,
-    /// The name that stands for the `*` in the default.
-    default_name: &'static str,
-    /// The unit of the value, or what kind of value it is.
-    pub unit: &'static str,
-    /// What it does.
-    pub doc: &'static str,
-    /// RabbitMQ's variable for it, as its container images have it.
-    pub rabbitmq_variable: Option<&'static str>,
-    /// For lists: empties it, before the first entry of a higher layer.
-    pub(super) forget: Option<fn(&mut Config)>,
-    /// Checks the value (with the name that stands for the `*`) and puts it in its place.
-    pub(super) set: fn(&mut Config, &str, &str) -> Result<(), String>,
+/// Every setting, in the reading order of the documentation.
+pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|group| group.settings)
 }
 
-/// What most entries have in common.
-const PLAIN: Setting = Setting {
-    key: "",
-    aliases: &[],
-    default: "",
-    default_name: "",
-    unit: "",
-    doc: "",
-    rabbitmq_variable: None,
-    forget: None,
-    set: |_, _, _| Ok(()),
-};
+/// Settings that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// What they are about, as the heading of a page has it.
+    pub title: &'static str,
+    /// The settings.
+    pub settings: &'static [Setting],
+}
 
-/// Every setting.
-pub const SETTINGS: &[Setting] = &[
+/// Every setting by what it is about.
+pub const GROUPS: &[Group] = &[
+    Group { title: "The node", settings: COMMON },
+    Group { title: "Sockets, logins, HTTP", settings: sockets::SOCKETS },
+    Group { title: "Limits and defaults", settings: limits::LIMITS },
+    Group { title: "New vhosts", settings: new_vhosts::NEW_VHOSTS },
+    Group { title: "The log", settings: logging::LOGGING },
+];
+
+/// The node and what it listens on, what clients may do, what an empty node begins with, memory, disk, logs.
+const COMMON: &[Setting] = &[
     Setting {
         key: "data_dir",
         default: "./warren-data",
@@ -59,7 +56,8 @@ pub const SETTINGS: &[Setting] = &[
         default_name: "default",
         unit: "port or address:port",
         doc: "Where AMQP connections are accepted. A port alone means all interfaces.",
-        forget: Some(|config| config.amqp_listen.clear()),
+        is_list: true,
+        replaces: &["listeners.tcp"],
         set: |config, _, text| value::address(text).map(|address| config.amqp_listen.push(address)),
         ..PLAIN
     },
@@ -67,6 +65,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "listeners.tcp",
         unit: "none",
         doc: "`none` turns plain AMQP listeners off.",
+        replaces: &["listeners.tcp.*"],
         set: |config, _, text| value::none(text).map(|()| config.amqp_listen.clear()),
         ..PLAIN
     },
@@ -91,6 +90,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "10485760",
         unit: "bytes",
         doc: "The largest body of a request to the HTTP API.",
+        is_live: true,
         set: |config, _, text| {
             let limit = value::bytes(text)?.min(u64::from(u32::MAX));
             config.management_body_bytes_max = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -103,6 +103,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "false",
         unit: "true or false",
         doc: "Whether operator policies stay as they are: nobody may change them over the HTTP API.",
+        is_live: true,
         set: |config, _, text| value::boolean(text).map(|fixed| config.operator_policies_are_fixed = fixed),
         ..PLAIN
     },
@@ -143,6 +144,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "10000",
         unit: "milliseconds",
         doc: "How long a client may take from connecting to an open connection.",
+        is_live: true,
         set: |config, _, text| value::milliseconds(text).map(|time| config.handshake_timeout = time),
         ..PLAIN
     },
@@ -151,6 +153,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "60",
         unit: "seconds",
         doc: "The heartbeat interval that clients are offered; 0 = none.",
+        is_live: true,
         set: |config, _, text| value::integer(text, 0, u16::MAX).map(|time| config.heartbeat_s = time),
         ..PLAIN
     },
@@ -158,8 +161,9 @@ pub const SETTINGS: &[Setting] = &[
         key: "frame_max",
         default: "131072",
         unit: "bytes",
-        doc: "The largest frame a client may agree on.",
-        set: |config, _, text| value::integer(text, 4096, 1 << 30).map(|bytes| config.frame_max = bytes),
+        doc: "The largest frame a client may agree on; 0 = any size.",
+        is_live: true,
+        set: |config, _, text| frame_max(text).map(|bytes| config.frame_max = bytes),
         ..PLAIN
     },
     Setting {
@@ -167,9 +171,10 @@ pub const SETTINGS: &[Setting] = &[
         aliases: &["max_channels_per_connection"],
         default: "2047",
         unit: "channels",
-        doc: "How many channels a connection may have.",
+        doc: "How many channels a connection may have; 0 = 65535.",
+        is_live: true,
         set: |config, _, text| {
-            value::integer(text, 1, u16::MAX).map(|channels| config.channel_max = channels)
+            value::integer(text, 0, u16::MAX).map(|channels| config.channel_max = channels)
         },
         ..PLAIN
     },
@@ -178,6 +183,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "16777216",
         unit: "bytes",
         doc: "The largest body of a message; at most 512 MiB.",
+        is_live: true,
         set: |config, _, text| {
             config.max_message_size = value::bytes(text)?;
             if config.max_message_size > 512 << 20 { Err("at most 536870912".into()) } else { Ok(()) }
@@ -199,6 +205,7 @@ pub const SETTINGS: &[Setting] = &[
         unit: "password",
         doc: "That user's password.",
         rabbitmq_variable: Some("RABBITMQ_DEFAULT_PASS"),
+        is_secret: true,
         set: |config, _, text| value::text(text).map(|password| config.default_pass = Secret(password)),
         ..PLAIN
     },
@@ -217,7 +224,7 @@ pub const SETTINGS: &[Setting] = &[
         default_name: "administrator",
         unit: "true or false",
         doc: "Whether the default user has this tag.",
-        forget: Some(|config| config.default_user_tags.clear()),
+        is_list: true,
         set: |config, tag, text| {
             value::boolean(text).map(|is_member| put(&mut config.default_user_tags, tag, is_member))
         },
@@ -253,7 +260,8 @@ pub const SETTINGS: &[Setting] = &[
         default_name: "guest",
         unit: "true or false",
         doc: "Whether this user may log in only from the machine itself.",
-        forget: Some(|config| config.loopback_users.clear()),
+        is_list: true,
+        replaces: &["loopback_users"],
         set: |config, user, text| {
             value::boolean(text).map(|is_member| put(&mut config.loopback_users, user, is_member))
         },
@@ -263,6 +271,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "loopback_users",
         unit: "none",
         doc: "`none` lets every user log in from everywhere.",
+        replaces: &["loopback_users.*"],
         set: |config, _, text| value::none(text).map(|()| config.loopback_users.clear()),
         ..PLAIN
     },
@@ -271,6 +280,8 @@ pub const SETTINGS: &[Setting] = &[
         default: "0.6",
         unit: "part of the memory",
         doc: "Above this much memory in use, publishers are blocked.",
+        replaces: &["vm_memory_high_watermark.absolute"],
+        is_live: true,
         set: |config, _, text| value::fraction(text).map(|part| config.memory_high_watermark_relative = part),
         ..PLAIN
     },
@@ -278,6 +289,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "vm_memory_high_watermark.absolute",
         unit: "bytes",
         doc: "The same as a number of bytes (`2GB`, `512MiB`); overrides the relative one.",
+        is_live: true,
         set: |config, _, text| {
             value::bytes(text).map(|bytes| config.memory_high_watermark_absolute = Some(bytes))
         },
@@ -288,6 +300,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "2500",
         unit: "milliseconds",
         doc: "How often memory in use is compared with the watermark.",
+        is_live: true,
         set: |config, _, text| value::milliseconds(text).map(|time| config.memory_monitor_interval = time),
         ..PLAIN
     },
@@ -326,7 +339,26 @@ pub const SETTINGS: &[Setting] = &[
         default: "50MB",
         unit: "bytes",
         doc: "With less space left for the data directory, publishers are blocked.",
-        set: |config, _, text| value::bytes(text).map(|bytes| config.disk_free_limit_bytes = bytes),
+        is_live: true,
+        replaces: &["disk_free_limit.relative"],
+        set: |config, _, text| value::bytes(text).map(|bytes| config.disk_free_limit_bytes = Some(bytes)),
+        ..PLAIN
+    },
+    Setting {
+        key: "disk_free_limit.relative",
+        unit: "multiple of the memory",
+        doc: "The same as a multiple of the machine's (or the container's) memory; an absolute one that is set beside it counts.",
+        is_live: true,
+        replaces: &["disk_free_limit.absolute"],
+        set: |config, _, text| value::multiple(text).map(|part| config.disk_free_limit_relative = Some(part)),
+        ..PLAIN
+    },
+    Setting {
+        key: "total_memory_available_override_value",
+        unit: "bytes",
+        doc: "How much memory there is, for the relative watermarks; not set = what the machine or the container says.",
+        is_live: true,
+        set: |config, _, text| value::bytes(text).map(|bytes| config.total_memory_bytes = Some(bytes)),
         ..PLAIN
     },
     Setting {
@@ -344,24 +376,8 @@ pub const SETTINGS: &[Setting] = &[
         default: "96MiB",
         unit: "bytes",
         doc: "What messages may take of memory together. Beyond it those that wait are on disk only, and are read back before their turn.",
+        is_live: true,
         set: |config, _, text| value::bytes(text).map(|bytes| config.message_memory_limit_bytes = bytes),
-        ..PLAIN
-    },
-    Setting {
-        key: "log.level",
-        aliases: &["log.console.level"],
-        default: "info",
-        unit: "trace, debug, info, warning, error or none",
-        doc: "The least important log lines that are written.",
-        set: |config, _, text| value::log_level(text).map(|level| config.log_level = level),
-        ..PLAIN
-    },
-    Setting {
-        key: "log.exchange",
-        default: "false",
-        unit: "true or false",
-        doc: "Whether log lines are published to the exchange `amq.rabbitmq.log` of the default vhost, too, with their level as the routing key.",
-        set: |config, _, text| value::boolean(text).map(|is_on| config.log_exchange = is_on),
         ..PLAIN
     },
     Setting {
@@ -375,6 +391,20 @@ pub const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "nodename",
+        unit: "name",
+        doc: "What the node is called, as `warren@host`; not set = that, with this machine's name, which also stands for what is missing. The data does not depend on it.",
+        set: |config, _, text| value::name(text).map(|name| config.node_name = Some(name)),
+        ..PLAIN
+    },
+    Setting {
+        key: "motd_file",
+        unit: "file",
+        doc: "A text that is logged when the node starts.",
+        set: |config, _, text| value::text(text).map(|file| config.motd_file = Some(PathBuf::from(file))),
+        ..PLAIN
+    },
+    Setting {
         key: "cluster_name",
         unit: "name",
         doc: "What the cluster is called in server properties and the HTTP API; not set = the node's name.",
@@ -383,54 +413,20 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+fn frame_max(text: &str) -> Result<u32, String> {
+    match value::bytes(text)? {
+        0 => Ok(0),
+        bytes @ 4096..=0x4000_0000 => Ok(u32::try_from(bytes).unwrap_or(u32::MAX)),
+        _ => Err(format!("{text:?} is neither 0 nor from 4096 to 1073741824")),
+    }
+}
+
 fn put(list: &mut BTreeSet<String>, name: &str, is_member: bool) {
     if is_member {
         list.insert(name.to_owned());
     } else {
         list.remove(name);
     }
-}
-
-impl Setting {
-    /// The default as key and value, if there is one.
-    pub(super) fn default_assignment(&self) -> Option<(String, &'static str)> {
-        (!self.default.is_empty()).then(|| (self.key.replace('*', self.default_name), self.default))
-    }
-
-    /// What stands for the `*` in `key` (nothing, where the setting has none), if `key` is this setting.
-    pub(super) fn name_in<'a>(&self, key: &'a str) -> Option<&'a str> {
-        if self.key == key || self.aliases.contains(&key) {
-            return Some("");
-        }
-        let name = key.strip_prefix(self.key.strip_suffix('*')?)?;
-        (!name.is_empty()).then_some(name)
-    }
-}
-
-/// The setting with this key, and what stands for its `*`.
-pub(super) fn find(key: &str) -> Option<(&'static Setting, &str)> {
-    SETTINGS.iter().find_map(|setting| setting.name_in(key).map(|name| (setting, name)))
-}
-
-/// The key's variable without `WARREN_`: in capitals, with underscores for dots.
-pub(super) fn variable_of_key(key: &str) -> String {
-    key.to_ascii_uppercase().replace(['.', '-'], "_")
-}
-
-/// The key whose variable is `WARREN_<rest>`. A free name comes out in lower case: variables have no other.
-pub(super) fn key_of_variable(rest: &str) -> Option<String> {
-    let keys = || {
-        SETTINGS
-            .iter()
-            .flat_map(|setting| std::iter::once(setting.key).chain(setting.aliases.iter().copied()))
-    };
-    let exact = keys().find(|key| variable_of_key(key) == rest).map(str::to_owned);
-    exact.or_else(|| {
-        keys().filter_map(|key| key.strip_suffix('*')).find_map(|start| {
-            let name = rest.strip_prefix(&variable_of_key(start)).filter(|name| !name.is_empty())?;
-            Some(format!("{start}{}", name.to_ascii_lowercase()))
-        })
-    })
 }
 
 /// A configuration in which nothing is set.
@@ -456,18 +452,27 @@ pub(super) fn blank() -> Config {
         default_permissions: Permissions::default(),
         memory_high_watermark_relative: 0.0,
         memory_high_watermark_absolute: None,
-        disk_free_limit_bytes: 0,
+        disk_free_limit_bytes: None,
+        disk_free_limit_relative: None,
+        total_memory_bytes: None,
         message_memory_limit_bytes: 0,
         durability: Durability::Sync,
         memory_monitor_interval: Duration::ZERO,
         statistics_interval: Duration::ZERO,
         statistics_are_off: false,
-        log_level: LogLevel::Info,
-        log_exchange: false,
+        log: Logging::default(),
         load_definitions: None,
         cluster_name: None,
         otlp_endpoint: None,
         management_body_bytes_max: 0,
         operator_policies_are_fixed: false,
+        node_name: None,
+        motd_file: None,
+        sockets: SocketOptions::default(),
+        auth_mechanisms: Vec::new(),
+        anonymous_login_user: String::new(),
+        anonymous_login_pass: Secret::default(),
+        http: Http::default(),
+        rules: Rules::default(),
     }
 }

@@ -73,6 +73,43 @@ where
     value.ok_or_else(|| format!("{text:?} is no integer from {min} to {max}"))
 }
 
+/// At least `min`, or `infinity` for none.
+pub(super) fn bound(text: &str, min: u64) -> Result<Option<u64>, String> {
+    if text == "infinity" {
+        return Ok(None);
+    }
+    let number = text.parse::<u64>().ok().filter(|number| (min..=1 << 53).contains(number));
+    number.map(Some).ok_or_else(|| format!("{text:?} is neither an integer from {min} nor infinity"))
+}
+
+/// One of these words.
+pub(super) fn one_of(text: &str, words: &[&str]) -> Result<String, String> {
+    match words.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is none of {}", words.join(", "))),
+    }
+}
+
+/// A time of at least 1 ms and at most 10 years: milliseconds, or a number with a unit.
+pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
+    const MAX_MS: u64 = 10 * 365 * 24 * 3_600_000;
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: Option<u64> = match unit.trim_start() {
+        "" | "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(24 * 3_600_000),
+        "w" => Some(7 * 24 * 3_600_000),
+        _ => None,
+    };
+    let value =
+        number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    let value = value.filter(|ms| (1..=MAX_MS).contains(ms));
+    value.ok_or_else(|| format!("{text:?} is no time of up to 10 years, as 1000, 10s or 5m"))
+}
+
 /// A positive number of milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     integer(text, 1, u64::from(u32::MAX)).map(Duration::from_millis)
@@ -92,6 +129,12 @@ pub(super) fn none(text: &str) -> Result<(), String> {
 pub(super) fn fraction(text: &str) -> Result<f64, String> {
     let value = text.parse::<f64>().ok().filter(|value| *value > 0.0 && *value <= 1.0);
     value.ok_or_else(|| format!("{text:?} is no number above 0 and up to 1"))
+}
+
+/// A part or a multiple of a whole, above 0.
+pub(super) fn multiple(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| *value > 0.0 && *value <= 1000.0);
+    value.ok_or_else(|| format!("{text:?} is no number above 0"))
 }
 
 /// A number of bytes with RabbitMQ's units: `k`, `KiB`, `M`, `MiB`, … are powers of 1024, `kB`, `MB`, … of 1000.

@@ -107,7 +107,7 @@ impl Call {
     /// # Errors
     /// 405 when they may not.
     pub(super) fn check_operator_policies_change(&self) -> Result<(), Error> {
-        if self.node.operator_policies_are_fixed { Err(Error::Fixed) } else { Ok(()) }
+        if self.node.config.config().operator_policies_are_fixed { Err(Error::Fixed) } else { Ok(()) }
     }
 
     /// What AMQP operations in the vhost of the path are done with.

@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod definitions;
 mod error;
+mod headers;
 mod live;
 mod node;
 pub mod prometheus;
@@ -40,8 +41,8 @@ use live::Events;
 use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
-    auth, bindings, channels, connections, consumers, exchanges, features, health, home, limits, nodes,
-    overview, parameters, permissions, policies, queues, users, vhosts,
+    auth, bindings, channels, configuration, connections, consumers, exchanges, features, health, home,
+    limits, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{
@@ -291,6 +292,8 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/topic-permissions/{vhost}/{user}", Administrator, permissions::show_of_topics),
     route(Method::GET, "/api/vhosts/{vhost}/topic-permissions", Administrator, permissions::list_of_topics),
     route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, permissions::list_of_topics),
+    route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
+    route(Method::POST, "/api/config/reload", Administrator, configuration::reload),
 ];
 
 /// What a route's function answers with.
@@ -394,7 +397,15 @@ fn router(node: Arc<Node>) -> Router {
         }
         all = all.route(path, router);
     }
-    all.fallback(|| std::future::ready(Error::NotFound))
+    let all = all.fallback(|| std::future::ready(Error::NotFound));
+    let prefix = node.config.config().http.path_prefix.clone();
+    let all = if prefix.is_empty() {
+        all
+    } else {
+        // What is not below the prefix is not there.
+        Router::new().nest(&prefix, all).fallback(|| std::future::ready(Error::NotFound))
+    };
+    all.layer(axum::middleware::from_fn_with_state(node, headers::add))
 }
 
 async fn handle(node: Arc<Node>, route: &'static Route, request: Request) -> Response {
@@ -423,7 +434,7 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
             return Err(refused);
         }
     };
-    let body = axum::body::to_bytes(body, node.body_bytes_max).await;
+    let body = axum::body::to_bytes(body, node.config.config().management_body_bytes_max).await;
     let body = body.map_err(|_| Error::BadRequest("Exceeded HTTP request body size limit".into()))?;
     let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
     let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;

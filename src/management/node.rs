@@ -2,6 +2,7 @@
 
 use super::statistics::Statistics;
 use crate::broker::Broker;
+use crate::config;
 use crate::queue::arguments::Kind;
 use crate::time;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -24,14 +25,8 @@ pub struct Node {
     pub listeners: Vec<Listener>,
     /// Where it keeps its data.
     pub data_dir: PathBuf,
-    /// Memory in use above which publishers are blocked, in bytes.
-    pub memory_limit: u64,
-    /// Free disk space below which publishers are blocked, in bytes.
-    pub disk_free_limit: u64,
-    /// The largest body of a request.
-    pub body_bytes_max: usize,
-    /// Nobody changes operator policies here.
-    pub operator_policies_are_fixed: bool,
+    /// What it was told, and can be told again.
+    pub config: Arc<config::Live>,
     /// Rates and their history. Somebody must run [`sample`](super::sample).
     pub statistics: Statistics,
 }

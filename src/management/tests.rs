@@ -2,6 +2,7 @@
 
 mod administering;
 mod asking;
+mod configuration;
 mod definitions;
 mod governing;
 mod health;
@@ -12,6 +13,7 @@ mod vhosts;
 use super::*;
 use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
+use crate::config::{Config, Configuration, Live};
 use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
@@ -33,11 +35,17 @@ struct Api {
 }
 
 /// What an API is started with besides a broker.
-#[derive(Default)]
 struct Setup {
-    operator_policies_are_fixed: bool,
+    configuration: Configuration,
     /// Beside its own.
     listeners: Vec<Listener>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let config = Config { management_body_bytes_max: 10_000, ..Config::default() };
+        Self { configuration: config.into(), listeners: Vec::new() }
+    }
 }
 
 /// Status, body (null when empty), and the headers asked for.
@@ -54,17 +62,16 @@ impl Api {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let failure = watch::Sender::new(None);
         let (store, recovered) = store::memory::open_to_fail(failure.clone());
-        let broker = Broker::start(Defaults::in_tests(), store, recovered).unwrap();
+        let rules = setup.configuration.config.rules.clone();
+        let defaults = Defaults { rules, ..Defaults::in_tests() };
+        let broker = Broker::start(defaults, store, recovered).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let node = Node {
             broker: Arc::clone(&broker),
             listeners: [vec![Listener { protocol: "http", address }], setup.listeners].concat(),
             data_dir: ".".into(),
-            memory_limit: 1,
-            disk_free_limit: 1,
-            body_bytes_max: 10_000,
-            operator_policies_are_fixed: setup.operator_policies_are_fixed,
+            config: Arc::new(Live::new(setup.configuration)),
             statistics: Statistics::new(Duration::from_secs(5)),
         };
         let node = Arc::new(node);

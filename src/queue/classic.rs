@@ -243,7 +243,8 @@ impl Queue {
         let NewQueue { vhost, name, definition, owner, policy, services } = new;
         let kind = Kind::of_name(&definition.kind).unwrap_or_default();
         let default_priority = definition.default_priority();
-        let mut settings = Settings::of(kind, &definition.arguments, &policy.effective());
+        let mut settings =
+            Settings::of(kind, &definition.arguments, &policy.effective(), services.consumer_timeout_ms());
         // What an exchange delays leaves when its time has come, and goes on.
         settings.rules.has_dead_letters |= matches!(definition.role, Role::DelayOf(_));
         let durability = settings.durability.unwrap_or(services.durability);

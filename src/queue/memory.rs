@@ -15,7 +15,7 @@ const LEAN_BYTES: u64 = 64 << 10;
 /// The memory of the node's messages.
 #[derive(Debug)]
 pub struct Memory {
-    limit_bytes: u64,
+    limit_bytes: AtomicU64,
     used_bytes: AtomicU64,
     /// The pager was told, and has not looked yet.
     is_told: AtomicBool,
@@ -36,7 +36,8 @@ impl Memory {
     /// For messages of so many bytes together.
     pub fn new(limit_bytes: u64) -> Self {
         let tell_at_bytes = AtomicU64::new(part(limit_bytes, 95));
-        Self { limit_bytes, used_bytes: AtomicU64::new(0), is_told: AtomicBool::new(false), tell_at_bytes }
+        let (limit_bytes, used_bytes) = (AtomicU64::new(limit_bytes), AtomicU64::new(0));
+        Self { limit_bytes, used_bytes, is_told: AtomicBool::new(false), tell_at_bytes }
     }
 
     /// Without a limit: where there is no disk.
@@ -51,17 +52,26 @@ impl Memory {
 
     /// What messages may take together.
     pub fn limit_bytes(&self) -> u64 {
-        self.limit_bytes
+        self.limit_bytes.load(Relaxed)
+    }
+
+    /// Sets what messages may take together from now on. Where there is no limit, as without a disk, there is none.
+    pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        if self.limit_bytes() != u64::MAX {
+            self.limit_bytes.store(limit_bytes, Relaxed);
+            self.tell_at_bytes.store(part(limit_bytes, 95), Relaxed);
+        }
     }
 
     /// What a queue that holds `own_bytes` is to do.
     pub(super) fn pressure(&self, own_bytes: u64) -> Pressure {
         let used = self.used_bytes();
-        if used < part(self.limit_bytes, 80) {
+        let limit = self.limit_bytes();
+        if used < part(limit, 80) {
             return Pressure::default();
         }
-        let is_short = used >= self.limit_bytes;
-        let is_lean = is_short || own_bytes >= self.limit_bytes / 4;
+        let is_short = used >= limit;
+        let is_lean = is_short || own_bytes >= limit / 4;
         let window = if is_short {
             Window { low_bytes: 128 << 10, high_bytes: 512 << 10 }
         } else {
@@ -91,13 +101,13 @@ impl Memory {
 
     /// How much is to leave memory now.
     pub(super) fn excess_bytes(&self) -> u64 {
-        self.used_bytes().saturating_sub(part(self.limit_bytes, 80))
+        self.used_bytes().saturating_sub(part(self.limit_bytes(), 80))
     }
 
     /// The pager has done what it could; it is told again when noticeably more is used than that left.
     pub(super) fn rest(&self) {
         let next =
-            part(self.limit_bytes, 95).max(self.used_bytes().saturating_add(part(self.limit_bytes, 5)));
+            part(self.limit_bytes(), 95).max(self.used_bytes().saturating_add(part(self.limit_bytes(), 5)));
         self.tell_at_bytes.store(next, Relaxed);
         self.is_told.store(false, Relaxed);
     }

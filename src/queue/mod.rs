@@ -23,6 +23,7 @@ use crate::store::Store;
 use arguments::Kind;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What all queues of a node share.
 #[derive(Clone, Debug)]
@@ -37,4 +38,18 @@ pub struct Services {
     pub durability: Durability,
     /// What deleted queues have done, by [`Kind`]: counters of the node never fall.
     pub gone: Arc<Mutex<[classic::Counters; Kind::ALL.len()]>>,
+    /// How long consumers of quorum queues that say nothing else may take, in milliseconds; 0 = for ever.
+    pub consumer_timeout_ms: Arc<AtomicU64>,
+}
+
+impl Services {
+    /// How long consumers of quorum queues that say nothing else may take, in milliseconds.
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        Some(self.consumer_timeout_ms.load(Relaxed)).filter(|timeout| *timeout > 0)
+    }
+
+    /// Sets it. Queues that are there learn it by [`Queue::refresh_settings`].
+    pub fn set_consumer_timeout_ms(&self, timeout_ms: Option<u64>) {
+        self.consumer_timeout_ms.store(timeout_ms.unwrap_or(0), Relaxed);
+    }
 }

@@ -14,8 +14,6 @@ use crate::name::ExchangeName;
 
 /// How many failures a quorum queue takes of a message, where nothing else is said.
 const QUORUM_DELIVERY_LIMIT: i64 = 20;
-/// How long a consumer of a quorum queue may take to settle a message, where nothing else is said.
-const QUORUM_CONSUMER_TIMEOUT_MS: u64 = 1_800_000;
 /// The highest priority of a quorum queue.
 const QUORUM_PRIORITY_MAX: u8 = 31;
 
@@ -44,7 +42,8 @@ pub struct Settings {
 
 impl Settings {
     /// Of a table that [`check`](super::arguments::check) has accepted, and the keys of the policies that apply.
-    pub fn of(kind: Kind, table: &Table, policy: &PolicyKeys) -> Self {
+    /// `quorum_timeout_ms` is how long a consumer of a quorum queue may take to settle a message, where nothing else is said.
+    pub fn of(kind: Kind, table: &Table, policy: &PolicyKeys, quorum_timeout_ms: Option<u64>) -> Self {
         let said = Said { table, policy };
         let is_quorum = kind == Kind::Quorum;
         let max_priority = said.argument("x-max-priority").and_then(arguments::as_integer);
@@ -60,7 +59,7 @@ impl Settings {
             overflow: said.overflow(kind),
             has_dead_letters: dead_letters.is_some(),
             delivery_limit,
-            consumer_timeout_ms: consumer_timeout_ms.or(is_quorum.then_some(QUORUM_CONSUMER_TIMEOUT_MS)),
+            consumer_timeout_ms: consumer_timeout_ms.or(quorum_timeout_ms.filter(|_| is_quorum)),
             retry: said.retry(kind),
         };
         Self {
@@ -183,7 +182,7 @@ mod tests {
         }
         let keys =
             policy.as_object().unwrap().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        Settings::of(kind, &table, &keys)
+        Settings::of(kind, &table, &keys, Some(1_800_000))
     }
 
     fn number(number: i64) -> Value {
@@ -192,6 +191,18 @@ mod tests {
 
     fn text(text: &str) -> Value {
         Value::LongString(text.into())
+    }
+
+    #[test]
+    fn consumers_of_quorum_queues_that_say_nothing_have_the_time_that_the_node_gives_them() {
+        let timeout = |kind, of_node| {
+            Settings::of(kind, &Table::default(), &PolicyKeys::default(), of_node).rules.consumer_timeout_ms
+        };
+        assert_eq!(timeout(Kind::Quorum, Some(5)), Some(5));
+        assert_eq!(timeout(Kind::Quorum, None), None);
+        assert_eq!(timeout(Kind::Classic, Some(5)), None);
+        let own = settings(Kind::Quorum, &[("x-consumer-timeout", number(70))], &json!({}));
+        assert_eq!(own.rules.consumer_timeout_ms, Some(70));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod alternate_exchange;
 mod bad_input;
 mod bindings;
 mod channels;
+mod configuration;
 mod confirms;
 mod consumer_timeout;
 mod consuming;

@@ -30,7 +30,7 @@ impl Connection {
             version_major: 0,
             version_minor: 9,
             server_properties: handshake::server_properties(&self.cluster_name),
-            mechanisms: handshake::MECHANISMS.into(),
+            mechanisms: self.mechanisms.as_bytes().into(),
             locales: "en_US".into(),
         };
         self.send(connection::AMQPMethod::Start(start));
@@ -110,7 +110,8 @@ impl Connection {
     fn start_ok(&mut self, start_ok: connection::StartOk) -> Result<Request, Exception> {
         self.client_properties = ClientProperties(start_ok.client_properties);
         self.mechanism = start_ok.mechanism.as_str().to_owned();
-        let credentials = handshake::credentials(&self.mechanism, start_ok.response.as_bytes());
+        let credentials =
+            handshake::credentials(&self.mechanisms, &self.mechanism, start_ok.response.as_bytes());
         let credentials = credentials.map_err(|exception| self.mind_login_failure(exception))?;
         let credentials = Box::new(credentials);
         self.pending = Some(Pending::Login(credentials.clone()));

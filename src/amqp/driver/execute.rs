@@ -92,14 +92,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, Exception> {
         let is_loopback = self.ends.peer.ip().is_loopback();
-        let user = self.broker.log_in(credentials.user.as_str(), &credentials.password, is_loopback);
+        let (name, password) = match (credentials.mechanism.as_str(), &self.settings.anonymous) {
+            (handshake::ANONYMOUS, None) => {
+                return Err(handshake::login_refused(&credentials.mechanism));
+            }
+            (handshake::ANONYMOUS, Some(anonymous)) => (&anonymous.user, &anonymous.password),
+            _ => (&credentials.user, &credentials.password),
+        };
+        let user = self.broker.log_in(name.as_str(), password, is_loopback);
         let address = self.ends.peer.ip();
-        let name = credentials.user.as_str();
-        self.broker.counters.logins.count(LoginProtocol::Amqp, name, address, user.is_ok());
+        self.broker.counters.logins.count(LoginProtocol::Amqp, name.as_str(), address, user.is_ok());
         let key = if user.is_ok() { "user.authentication.success" } else { "user.authentication.failure" };
         let (peer, mechanism) = (self.ends.peer, &credentials.mechanism);
         self.broker.emit(key, &Actor::default(), |fields| {
-            let fields = fields.text("name", credentials.user.as_str()).text("connection_type", "network");
+            let fields = fields.text("name", name.as_str()).text("connection_type", "network");
             let fields = fields.text("protocol", "AMQP 0-9-1").text("auth_mechanism", mechanism);
             fields.text("peer_host", &peer.ip().to_string()).number("peer_port", peer.port().into())
         });
@@ -230,6 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Exception> {
         let Subscribe { channel, consume, prefetch, credit } = subscribe;
+        self.check_consumers(channel)?;
         let subscribe = consume::Subscribe {
             queue: QueueName::new(consume.queue.as_str()),
             tag: ConsumerTag::new(consume.consumer_tag.as_str()),
@@ -247,7 +254,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(Reply::Consuming { consumer, tag, reply_address: None })
     }
 
+    /// Whether a channel may have another consumer.
+    fn check_consumers(&self, channel: ChannelId) -> Result<(), Exception> {
+        let Some(limit) = self.settings.consumers_per_channel_max else { return Ok(()) };
+        let figures = self.machine.channels().find(|(id, _)| *id == channel);
+        match figures.is_some_and(|(_, figures)| figures.consumers as u64 >= limit) {
+            true => Err(Error::TooManyConsumers(limit).into()),
+            false => Ok(()),
+        }
+    }
+
     fn subscribe_replies(&mut self, channel: ChannelId, tag: ConsumerTag) -> Result<Reply, Exception> {
+        self.check_consumers(channel)?;
         let (consumer, address) = self.broker.subscribe_replies(channel, &self.outbox)?;
         self.reply_addresses.push((channel, address.clone()));
         let tag = if tag.is_empty() { ConsumerTag::new(&format!("amq.ctag-{}", consumer.0)) } else { tag };

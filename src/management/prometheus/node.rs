@@ -93,12 +93,12 @@ fn write_usage(scrape: &Scrape<'_>, usage: &Usage, page: &mut Page<'_>) -> Resul
         (
             "resident_memory_limit_bytes",
             "Publishers are blocked above this much memory in use",
-            node.memory_limit,
+            node.broker.alarms.limit_bytes(Resource::Memory),
         ),
         (
             "disk_space_available_limit_bytes",
             "Publishers are blocked below this much free disk space",
-            node.disk_free_limit,
+            node.broker.alarms.limit_bytes(Resource::Disk),
         ),
     ];
     for (name, help, value) in coarse.into_iter().filter(|_| scrape.wants(Family::NodeCoarse)) {
@@ -256,7 +256,7 @@ pub(super) fn write_memory(scrape: &Scrape<'_>, page: &mut Page<'_>) -> Result<(
         Value::Whole(outboxes),
     )?;
     page.single(RABBITMQ, &gauge("process_resident_memory_bytes", "Memory in use"), total)?;
-    let limit = scrape.exporter.node.memory_limit;
+    let limit = scrape.exporter.node.broker.alarms.limit_bytes(Resource::Memory);
     page.single(
         RABBITMQ,
         &gauge("resident_memory_limit_bytes", "Publishers are blocked above this much memory in use"),

@@ -97,10 +97,7 @@ impl Site {
             broker: Arc::clone(&broker),
             listeners: Vec::new(),
             data_dir: ".".into(),
-            memory_limit: 1_000,
-            disk_free_limit: 2_000,
-            body_bytes_max: 1,
-            operator_policies_are_fixed: false,
+            config: Arc::new(crate::config::Live::new(Default::default())),
             statistics: crate::management::Statistics::new(crate::time::Duration::ZERO),
         };
         let exporter = Arc::new(Exporter::new(Arc::new(node), path, is_per_object));

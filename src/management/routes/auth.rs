@@ -23,7 +23,7 @@ pub(in crate::management) fn hash_password_of_body(call: &Call) -> Result<Answer
 }
 
 fn hash(password: &str) -> Result<Answer, Error> {
-    let hash = auth::hash_password(password.as_bytes());
+    let hash = auth::hash_password(auth::password::DEFAULT, password.as_bytes());
     let hash = hash.map_err(|_| broker::Error::NoRandom)?;
     Ok(Answer::Json(json!({ "ok": hash })))
 }

@@ -4,6 +4,7 @@
 pub(super) mod auth;
 pub(super) mod bindings;
 pub(super) mod channels;
+pub(super) mod configuration;
 pub(super) mod connections;
 pub(super) mod consumers;
 pub(super) mod definitions;

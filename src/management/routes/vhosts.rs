@@ -89,6 +89,6 @@ pub(in crate::management) fn start(call: &Call) -> Result<Answer, Error> {
 fn render(call: &Call, vhost: &Vhost, spans: &Spans) -> Value {
     let mut depth = Depth::default();
     vhost.queues().iter().for_each(|queue| depth.add(view::queue::depth(&queue.figures())));
-    let (node, told) = (&call.node.broker.node, call.node.statistics.of_vhosts([&vhost.name], spans));
-    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, node, &told)
+    let (broker, told) = (&call.node.broker, call.node.statistics.of_vhosts([&vhost.name], spans));
+    view::vhost::render(vhost.name.as_str(), &vhost.definition.read(), depth, broker, &told)
 }

@@ -79,7 +79,8 @@ fn queues_and_exchanges_name_the_policies_that_apply() {
 
 #[test]
 fn operator_policies_may_be_fixed_by_the_configuration() {
-    let api = Api::start_with(Setup { operator_policies_are_fixed: true, ..Setup::default() });
+    let config = Config { operator_policies_are_fixed: true, ..Config::default() };
+    let api = Api::start_with(Setup { configuration: config.into(), ..Setup::default() });
     let fixed = || Got(405, json!({"error": "method_not_allowed", "reason": "method_not_allowed"}));
     let policy = json!({"pattern": "", "definition": {"max-length": 1}});
     for path in ["/operator-policies/%2F/o", "/parameters/operator_policy/%2F/o"] {

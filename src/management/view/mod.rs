@@ -4,6 +4,7 @@
 
 pub(super) mod arguments;
 pub(super) mod binding;
+pub(super) mod configuration;
 pub(super) mod connection;
 pub(super) mod definitions;
 pub(super) mod exchange;

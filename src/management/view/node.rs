@@ -75,9 +75,9 @@ pub(in crate::management) fn live(
 ) -> Value {
     let mut shown = json!({
         "name": node.broker.node,
-        "mem_limit": node.memory_limit,
+        "mem_limit": node.broker.alarms.limit_bytes(Resource::Memory),
         "mem_alarm": node.broker.alarms.is_on(Resource::Memory),
-        "disk_free_limit": node.disk_free_limit,
+        "disk_free_limit": node.broker.alarms.limit_bytes(Resource::Disk),
         "disk_free_alarm": node.broker.alarms.is_on(Resource::Disk),
     });
     let used = &stats::named(&FIGURES, figures)[CHURN..OF_NODE];
@@ -135,10 +135,10 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage, details: &dyn De
         "uptime": usage.uptime_ms,
         "processors": std::thread::available_parallelism().map_or(1, |count| count.get()),
         "run_queue": 0,
-        "mem_limit": node.memory_limit,
+        "mem_limit": node.broker.alarms.limit_bytes(Resource::Memory),
         "mem_alarm": node.broker.alarms.is_on(Resource::Memory),
         "mem_calculation_strategy": "rss",
-        "disk_free_limit": node.disk_free_limit,
+        "disk_free_limit": node.broker.alarms.limit_bytes(Resource::Disk),
         "disk_free_alarm": node.broker.alarms.is_on(Resource::Disk),
         "fd_total": usage.files_max,
         "sockets_total": usage.files_max,

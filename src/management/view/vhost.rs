@@ -2,6 +2,7 @@
 
 use super::overview;
 use super::stats::{self, Details};
+use crate::broker::Broker;
 use crate::definition::Vhost;
 use crate::management::statistics::Told;
 use serde_json::{Map, Value, json};
@@ -41,10 +42,12 @@ pub(in crate::management) fn render(
     name: &str,
     vhost: &Vhost,
     depth: Depth,
-    node: &str,
+    broker: &Broker,
     told: &Told,
 ) -> Value {
-    let default_queue_type = vhost.default_queue_type.as_deref().unwrap_or("classic");
+    let (node, rules) = (&broker.node, broker.rules());
+    let default_queue_type = vhost.default_queue_type.as_ref().or(rules.default_queue_type.as_ref());
+    let default_queue_type = default_queue_type.map_or("classic", String::as_str);
     let mut object = json!({
         "name": name,
         "description": vhost.description,

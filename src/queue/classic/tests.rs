@@ -20,6 +20,7 @@ fn queue_in(store: &store::Store, memory: Memory) -> Arc<Queue> {
     };
     let memory = Arc::new(memory);
     let services = Arc::new(Services {
+        consumer_timeout_ms: Arc::default(),
         pager: Arc::new(Pager::start(store, &memory).unwrap()),
         store: store.clone(),
         deadlines: Arc::default(),
