@@ -1,6 +1,7 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
 pub mod huge_pages;
+mod local_socket;
 pub mod log_exchange;
 mod monitor;
 
@@ -63,26 +64,51 @@ fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
 }
 
 fn serve_http(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
-    let Serve { config, broker, listening, mut stop } = serve;
-    let listening = listening.iter();
-    let node = management::Node {
-        broker,
-        listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
-        data_dir: config.data_dir.clone(),
-        memory_limit: monitor::memory_limit(config).unwrap_or(0),
-        disk_free_limit: config.disk_free_limit_bytes,
-        body_bytes_max: config.management_body_bytes_max,
-        operator_policies_are_fixed: config.operator_policies_are_fixed,
-    };
+    let (node, stop) = (Arc::new(serve.node()), serve.stop);
     tasks.spawn(async move {
-        let stopped = async move {
-            // A sender that is gone also means the end.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = management::serve(listener, Arc::new(node), stopped).await {
+        if let Err(error) = management::serve(listener, node, stopped(stop)).await {
             warn!(%error, "the HTTP API has ended");
         }
     });
+}
+
+/// The HTTP API on the socket in the data directory, if there can be one.
+fn serve_local(serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Some(local_socket::LocalSocket { listener, file }) = local_socket::listen(&serve.config.data_dir)
+    else {
+        return;
+    };
+    let (node, stop) = (Arc::new(serve.node()), serve.stop);
+    tasks.spawn(async move {
+        if let Err(error) = management::serve_local(listener, node, stopped(stop)).await {
+            warn!(%error, "the HTTP API on the local socket has ended");
+        }
+        drop(file);
+    });
+}
+
+/// Ready when the node stops.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone also means the end.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Serve<'_> {
+    /// The node as the HTTP API shows it.
+    fn node(&self) -> management::Node {
+        let listening = self.listening.iter();
+        let listener =
+            |&(protocol, address): &(&'static str, SocketAddr)| management::Listener { protocol, address };
+        management::Node {
+            broker: Arc::clone(&self.broker),
+            listeners: listening.map(listener).collect(),
+            data_dir: self.config.data_dir.clone(),
+            memory_limit: monitor::memory_limit(self.config).unwrap_or(0),
+            disk_free_limit: self.config.disk_free_limit_bytes,
+            body_bytes_max: self.config.management_body_bytes_max,
+            operator_policies_are_fixed: self.config.operator_policies_are_fixed,
+        }
+    }
 }
 
 /// Binds; where a machine has no IPv6, all interfaces means all of IPv4.
@@ -175,6 +201,12 @@ impl Server {
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
         }
+        // Before the others: who sees that the broker answers may use it.
+        let (local, ending) = (Arc::clone(&broker), stopped.clone());
+        serve_local(
+            Serve { config: &config, broker: local, listening: &listening, stop: ending },
+            &mut tasks,
+        );
         for (protocol, listener) in bound {
             let (broker, stop) = (Arc::clone(&broker), stopped.clone());
             let serve = Serve { config: &config, broker, listening: &listening, stop };

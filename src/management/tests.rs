@@ -4,6 +4,7 @@ mod administering;
 mod definitions;
 mod governing;
 mod health;
+mod local;
 mod vhosts;
 
 use super::*;
@@ -22,6 +23,7 @@ use tokio::{runtime::Runtime, sync::watch};
 struct Api {
     base: String,
     broker: Arc<Broker>,
+    node: Arc<Node>,
     agent: ureq::Agent,
     /// Fails the store.
     failure: watch::Sender<Option<JournalFailed>>,
@@ -62,9 +64,17 @@ impl Api {
             body_bytes_max: 10_000,
             operator_policies_are_fixed: setup.operator_policies_are_fixed,
         };
-        runtime.spawn(serve(listener, Arc::new(node), std::future::pending()));
+        let node = Arc::new(node);
+        runtime.spawn(serve(listener, Arc::clone(&node), std::future::pending()));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
-        Api { base: format!("http://{address}"), broker, agent: agent.into(), failure, _runtime: runtime }
+        Api {
+            base: format!("http://{address}"),
+            broker,
+            node,
+            agent: agent.into(),
+            failure,
+            _runtime: runtime,
+        }
     }
 
     /// Asks as a user with its password, `user:password`; nobody for the empty text.
