@@ -36,6 +36,7 @@ mod kill;
 mod lapin_client;
 mod limits;
 mod load_generator;
+mod local_socket;
 mod migration;
 mod permissions;
 mod policies;
