@@ -53,7 +53,7 @@ fn names(state: &State) -> Vec<&str> {
 #[test]
 fn a_frame_has_totals_alarms_and_the_queues_by_depth() {
     assert_eq!(
-        shown(&state(), 100),
+        shown(&state(), 96),
         "\
 n 1.2  ALARM: disk — publishers are blocked
 2 connections  3 channels  4 consumers  3 queues
