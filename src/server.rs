@@ -1,6 +1,7 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
 pub mod huge_pages;
+mod local_socket;
 pub mod log_exchange;
 mod log_file;
 pub mod logging;
@@ -104,6 +105,22 @@ fn serve_prometheus(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet
         if let Err(error) = prometheus::serve(listener, Arc::new(exporter), stopped(stop)).await {
             warn!(%error, "metrics are not served any more");
         }
+    });
+}
+
+/// The HTTP API on the socket in the data directory, if there can be one.
+fn serve_local(serve: Serve<'_>, tasks: &mut JoinSet<()>) {
+    let Some(local_socket::LocalSocket { listener, file }) =
+        local_socket::listen(&serve.config.config().data_dir)
+    else {
+        return;
+    };
+    let (node, stop) = (serve.node, serve.stop);
+    tasks.spawn(async move {
+        if let Err(error) = management::serve_local(listener, node, stopped(stop)).await {
+            warn!(%error, "the HTTP API on the local socket has ended");
+        }
+        drop(file);
     });
 }
 
@@ -228,10 +245,16 @@ impl Server {
         }
         let node = Arc::new(node(&live, &broker, &listening));
         tasks.spawn(management::sample(Arc::clone(&node), stopped.clone()));
+        let serve = || Serve {
+            config: &live,
+            broker: Arc::clone(&broker),
+            node: Arc::clone(&node),
+            stop: stopped.clone(),
+        };
+        // Before the others: who sees that the broker answers may use it.
+        serve_local(serve(), &mut tasks);
         for (protocol, listener) in bound {
-            let (broker, node, stop) = (Arc::clone(&broker), Arc::clone(&node), stopped.clone());
-            let serve = Serve { config: &live, broker, node, stop };
-            (protocol.serve)(listener, serve, &mut tasks);
+            (protocol.serve)(listener, serve(), &mut tasks);
         }
         Ok(Server { broker, config: live, store, stop, tasks, listening })
     }

@@ -58,6 +58,9 @@ const CTL_SEES: &[&str] = &["config", CTL, "store::offline"];
 /// The load generator speaks AMQP, upon the broker's codec.
 const PERF: &str = "src/ctl/perf/";
 const PERF_SEES: &[&str] = &["amqp::frame", "amqp::method", "message", "name", "time"];
+/// The live view shows ages and asks again after a while.
+const TOP: &str = "src/ctl/top/";
+const TOP_SEES: &[&str] = &["time"];
 
 /// Paths that pure code does not name, by their beginning.
 const IMPURE_PATHS: &[&str] = &[
@@ -193,7 +196,11 @@ fn check_uses(
         let named = used.join("::");
         if top == CTL || source.path == "src/bin/warrenctl.rs" {
             let sees = |seen: &&str| named == **seen || named.starts_with(&format!("{seen}::"));
-            let more = if source.path.starts_with(PERF) { PERF_SEES } else { &[] };
+            let more = match source.path.as_str() {
+                path if path.starts_with(PERF) => PERF_SEES,
+                path if path.starts_with(TOP) => TOP_SEES,
+                _ => &[],
+            };
             if !CTL_SEES.iter().chain(more).any(sees) {
                 found.push(format!(
                     "{place}: the admin tool uses `{named}`. It sees {CTL_SEES:?} and the HTTP API."

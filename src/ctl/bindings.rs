@@ -1,15 +1,14 @@
 //! Bindings.
 
 use super::{
-    Command, failure::no_vhost, output, output::Column, output::Source, output::column, output::column_from,
-    texts,
+    Command, columns_argument, failure::no_vhost, output, output::Column, output::Source, output::column,
+    output::column_from, texts,
 };
-use clap::Arg;
 
 pub(super) const LIST_BINDINGS: Command = Command {
     name: "list_bindings",
     about: "List the bindings of a vhost",
-    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    arguments: |command| command.arg(columns_argument()),
     run: |context, arguments| {
         let vhost = context.vhost.clone();
         let wanted = texts(arguments, "columns");

@@ -1,12 +1,11 @@
 //! Channels.
 
-use super::{Command, output, output::Column, output::column, output::column_from, texts};
-use clap::Arg;
+use super::{Command, columns_argument, output, output::Column, output::column, output::column_from, texts};
 
 pub(super) const LIST_CHANNELS: Command = Command {
     name: "list_channels",
     about: "List the channels of the node",
-    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    arguments: |command| command.arg(columns_argument()),
     run: |context, arguments| {
         output::list(context, &["channels"], COLUMNS, DEFAULT, &texts(arguments, "columns"))
     },

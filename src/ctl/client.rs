@@ -1,12 +1,17 @@
 //! The HTTP API as the commands see it: paths of unescaped parts in, JSON out, every answer that is no success a
 //! [`Failure`].
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    socket::{NoResolver, SocketConnector},
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
-use ureq::{Agent, Body, http::Response};
+use ureq::{Agent, Body, RequestBuilder, SendBody, http::Response};
 
 /// How many objects are asked for at a time: the most that RabbitMQ's API gives.
 const PAGE_SIZE: usize = 500;
@@ -14,37 +19,78 @@ const PAGE_SIZE: usize = 500;
 const UNESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Who asks.
+#[derive(Debug)]
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: String,
 }
 
+/// Where the HTTP API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// On a port.
+    Address {
+        /// A name or an IP address.
+        host: String,
+        /// Its TCP port.
+        port: u16,
+    },
+    /// On a Unix socket, whose broker knows by itself who asks.
+    Socket {
+        /// The file.
+        path: PathBuf,
+        /// Whether a login was given nevertheless, which counts then.
+        has_login: bool,
+    },
+}
+
 /// A client of one node.
 pub(super) struct Client {
     agent: Agent,
-    address: String,
+    endpoint: Endpoint,
+    /// As URLs have it.
+    authority: String,
     user: String,
-    authorization: String,
+    authorization: Option<String>,
 }
 
 impl Client {
-    pub(super) fn new(host: &str, port: u16, login: &Login, timeout: Duration) -> Client {
-        // An IPv6 address needs brackets in front of a port.
-        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-        let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
-        let credentials = BASE64_STANDARD.encode(format!("{}:{}", login.user, login.password));
-        let agent = Agent::config_builder()
+    pub(super) fn new(endpoint: Endpoint, login: &Login, timeout: Duration) -> Client {
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0)
             .timeout_global(Some(timeout))
             .build();
+        let (agent, authority, has_login) = match &endpoint {
+            Endpoint::Address { host, port } => {
+                // An IPv6 address needs brackets in front of a port.
+                let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+                let host = if is_bare_ipv6 { format!("[{host}]") } else { host.clone() };
+                (config.into(), format!("{host}:{port}"), true)
+            }
+            Endpoint::Socket { path, has_login } => {
+                let agent = Agent::with_parts(config, SocketConnector(path.clone()), NoResolver);
+                (agent, "localhost".to_owned(), *has_login)
+            }
+        };
+        let credentials = BASE64_STANDARD.encode(format!("{}:{}", login.user, login.password));
         Client {
-            agent: agent.into(),
-            address: format!("{host}:{port}"),
+            agent,
+            endpoint,
+            authority,
             user: login.user.clone(),
-            authorization: format!("Basic {credentials}"),
+            authorization: has_login.then(|| format!("Basic {credentials}")),
         }
+    }
+
+    /// A client of the same node that logs in as somebody.
+    pub(super) fn logged_in_as(&self, login: &Login, timeout: Duration) -> Client {
+        let endpoint = match self.endpoint.clone() {
+            Endpoint::Socket { path, .. } => Endpoint::Socket { path, has_login: true },
+            endpoint => endpoint,
+        };
+        Client::new(endpoint, login, timeout)
     }
 
     /// The object at a path.
@@ -54,16 +100,28 @@ impl Client {
 
     /// Creates or replaces the object at a path.
     pub(super) fn put(&self, path: &[&str], body: &Value) -> Result<(), Failure> {
-        let request = self.agent.put(self.url(path)).header("authorization", &self.authorization);
+        let request = self.authorized(self.agent.put(self.url(path)));
         let request = request.header("content-type", "application/json");
         self.answer(path, request.send(body.to_string())).map(drop)
     }
 
     /// Sends an object to a path; the answer, or null if there is none.
     pub(super) fn post(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
-        let request = self.agent.post(self.url(path)).header("authorization", &self.authorization);
-        let request = request.header("content-type", "application/json");
-        let text = self.answer(path, request.send(body.to_string()))?;
+        let text = body.to_string();
+        self.post_text(path, &mut text.as_bytes(), text.len() as u64)
+    }
+
+    /// Sends JSON of that many bytes to a path as it is read; the answer, or null if there is none.
+    pub(super) fn post_text(
+        &self,
+        path: &[&str],
+        text: &mut dyn Read,
+        length: u64,
+    ) -> Result<Value, Failure> {
+        let request = self.authorized(self.agent.post(self.url(path)));
+        let request = request.header("content-type", "application/json").header("content-length", length);
+        let mut text = text;
+        let text = self.answer(path, request.send(SendBody::from_reader(&mut text)))?;
         if text.is_empty() {
             Ok(Value::Null)
         } else {
@@ -73,8 +131,23 @@ impl Client {
 
     /// Deletes the object at a path.
     pub(super) fn delete(&self, path: &[&str]) -> Result<(), Failure> {
-        let request = self.agent.delete(self.url(path)).header("authorization", &self.authorization);
-        self.answer(path, request.call()).map(drop)
+        self.delete_if(path, &[], None)
+    }
+
+    /// Deletes the object at a path, on the conditions of the query, and says why.
+    pub(super) fn delete_if(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        reason: Option<&str>,
+    ) -> Result<(), Failure> {
+        let mut request = self.authorized(self.agent.delete(self.url(path)));
+        if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
+            // Headers are a line of plain characters.
+            let reason: String = reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+            request = request.header("x-reason", reason);
+        }
+        self.answer(path, request.query_pairs(query.iter().copied()).call()).map(drop)
     }
 
     /// The list at a path, a page at a time; `columns` are the fields that are wanted.
@@ -82,16 +155,42 @@ impl Client {
         Pages { client: self, path, columns: columns.to_owned(), next: Some(1) }
     }
 
-    fn get_query(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
-        let request = self.agent.get(self.url(path)).header("authorization", &self.authorization);
+    /// The object at a path, as the query wants it.
+    pub(super) fn get_query(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let request = self.authorized(self.agent.get(self.url(path)));
         let text = self.answer(path, request.query_pairs(query.iter().copied()).call())?;
         serde_json::from_str(&text).map_err(|_| self.no_broker())
+    }
+
+    /// The object at a path as the text it is sent in, to be read piece by piece.
+    pub(super) fn get_text(&self, path: &[&str]) -> Result<impl Read + use<>, Failure> {
+        let request = self.authorized(self.agent.get(self.url(path)));
+        let answer = request.call().map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body().into_with_config().limit(u64::MAX).reader());
+        }
+        Err(self.answer(path, Ok(answer)).map_or_else(|failure| failure, |_| self.no_broker()))
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        }
+    }
+
+    /// Where the HTTP API is, for people.
+    pub(super) fn address(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Address { .. } => self.authority.clone(),
+            Endpoint::Socket { path, .. } => path.display().to_string(),
+        }
     }
 
     fn url(&self, path: &[&str]) -> String {
         let parts: String =
             path.iter().map(|part| format!("/{}", utf8_percent_encode(part, UNESCAPED))).collect();
-        format!("http://{}/api{parts}", self.address)
+        format!("http://{}/api{parts}", self.authority)
     }
 
     /// The body of a successful answer.
@@ -107,34 +206,41 @@ impl Client {
                 let reason = reason.trim_end_matches('.').to_lowercase();
                 Failure::AccessRefused { user: self.user.clone(), reason }
             }
+            401 if self.authorization.is_none() => Failure::SocketRefused(self.address()),
             401 => Failure::LoginRefused(self.user.clone()),
             404 if error.is_object() => Failure::NotFound(path.join("/")),
+            503 if text(&error, "status") == "failed" => Failure::Check(check_of(&error, &reason)),
             status @ (400 | 412 | 413) => match reason.as_str() {
                 "" => Failure::Data(format!("the broker refused this (status {status})")),
                 reason => Failure::Data(reason.to_owned()),
             },
+            405 if !reason.is_empty() => Failure::Data(reason),
             300..=499 => self.no_broker(),
             status => Failure::Broker(format!(
                 "the broker at {} failed with status {status} {reason}; see its log",
-                self.address
+                self.address()
             )),
         })
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        let address = self.address.clone();
-        match error {
-            ureq::Error::Timeout(_) => Failure::Timeout(address),
-            ureq::Error::Protocol(_) | ureq::Error::Http(_) => self.no_broker(),
-            ureq::Error::Io(error) => Failure::Unavailable { address, reason: error.to_string() },
-            error => Failure::Unavailable { address, reason: error.to_string() },
+        let address = self.address();
+        let reason = match error {
+            ureq::Error::Timeout(_) => return Failure::Timeout(address),
+            ureq::Error::Protocol(_) | ureq::Error::Http(_) => return self.no_broker(),
+            ureq::Error::Io(error) => error.to_string(),
+            error => error.to_string(),
+        };
+        match self.endpoint {
+            Endpoint::Address { .. } => Failure::Unavailable { address, reason },
+            Endpoint::Socket { .. } => Failure::NoSocket { address, reason },
         }
     }
 
     fn no_broker(&self) -> Failure {
         Failure::Broker(format!(
             "what answers at {} is no HTTP API of a broker; is --port the management port (15672)?",
-            self.address
+            self.address()
         ))
     }
 }
@@ -181,6 +287,11 @@ pub(super) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     at(object, path).as_str().unwrap_or_default()
 }
 
+/// The text under a key, or the empty text.
+pub(super) fn text_of<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// The value under a dotted path, or null.
 pub(super) fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(object, |value, key| &value[key])
@@ -193,4 +304,12 @@ fn reason_of(error: &Value) -> String {
         Value::String(reason) => reason.split_whitespace().collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
+}
+
+/// What a health check that failed says, with what it names.
+fn check_of(answer: &Value, reason: &str) -> String {
+    let named = answer.as_object().into_iter().flatten();
+    let named = named.filter(|(key, _)| !matches!(key.as_str(), "status" | "reason"));
+    let named: Vec<String> = named.map(|(key, value)| format!("{key}: {value}")).collect();
+    if named.is_empty() { reason.to_owned() } else { format!("{reason} ({})", named.join(", ")) }
 }

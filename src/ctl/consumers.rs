@@ -1,12 +1,14 @@
 //! Consumers.
 
-use super::{Command, failure::no_vhost, output, output::Column, output::column, output::column_from, texts};
-use clap::Arg;
+use super::{
+    Command, columns_argument, failure::no_vhost, output, output::Column, output::column,
+    output::column_from, texts,
+};
 
 pub(super) const LIST_CONSUMERS: Command = Command {
     name: "list_consumers",
     about: "List the consumers of a vhost",
-    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    arguments: |command| command.arg(columns_argument()),
     run: |context, arguments| {
         let vhost = context.vhost.clone();
         let wanted = texts(arguments, "columns");

@@ -1,10 +1,11 @@
 //! Definitions: everything that was declared and administered, as a file out of the broker and into it.
 
-use super::{Command, Context, Failure, output::Format, text};
+use super::{Command, Context, Failure, progress, text, texts};
 use clap::{Arg, ArgAction, ArgMatches};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 
 pub(super) const EXPORT_DEFINITIONS: Command = Command {
     name: "export_definitions",
@@ -14,7 +15,7 @@ pub(super) const EXPORT_DEFINITIONS: Command = Command {
             Arg::new("file").value_name("FILE").required(true).help("A file, or - for standard output");
         command.arg(file).arg(single_vhost("Only what is in the vhost of -p, to go into another"))
     },
-    run: export,
+    run: |context, arguments| export(context, text(arguments, "file"), arguments.get_flag("single_vhost")),
 };
 
 pub(super) const IMPORT_DEFINITIONS: Command = Command {
@@ -23,10 +24,61 @@ pub(super) const IMPORT_DEFINITIONS: Command = Command {
     arguments: |command| {
         let file = Arg::new("file").value_name("FILE").default_value("-").hide_default_value(true);
         let file = file.help("A file, or - for standard input");
-        command.arg(file).arg(single_vhost("All of it in the vhost of -p, whatever the file says"))
+        // What is unchanged stays as it is anyway.
+        let skip = Arg::new("skip").long("skip-if-unchanged").action(ArgAction::SetTrue).hide(true);
+        let single = single_vhost("All of it in the vhost of -p, whatever the file says");
+        command.arg(file).arg(single).arg(skip)
     },
-    run: import,
+    run: |context, arguments| import(context, text(arguments, "file"), arguments.get_flag("single_vhost")),
 };
+
+pub(super) const EXPORT: Command = Command {
+    name: "export",
+    about: "Write definitions into a file, as rabbitmqadmin: `export FILE`, `export definitions --file FILE`",
+    arguments: |command| with_file(command).arg(words()),
+    run: |context, arguments| {
+        let file = file(arguments)?;
+        export(context, &file, context.is_vhost_given)
+    },
+};
+
+pub(super) const IMPORT: Command = Command {
+    name: "import",
+    about: "Make what a file of definitions says, as rabbitmqadmin: `import FILE`",
+    arguments: |command| with_file(command).arg(words()),
+    run: |context, arguments| {
+        let file = file(arguments)?;
+        import(context, &file, context.is_vhost_given)
+    },
+};
+
+pub(super) const DEFINITIONS: Command = Command {
+    name: "definitions",
+    about: "Export and import definitions, by the names of rabbitmqadmin's version 2",
+    arguments: |command| {
+        let action =
+            |(name, about): &(&'static str, &'static str)| with_file(clap::Command::new(*name).about(*about));
+        command.subcommand_required(true).subcommands(ACTIONS.iter().map(action))
+    },
+    run: |context, arguments| {
+        let Some((action, arguments)) = arguments.subcommand() else { return Ok(()) };
+        let file = file(arguments)?;
+        match action {
+            "export" => export(context, &file, false),
+            "export_from_vhost" => export(context, &file, true),
+            "import_into_vhost" => import(context, &file, true),
+            _ => import(context, &file, false),
+        }
+    },
+};
+
+/// What `definitions` does.
+const ACTIONS: &[(&str, &str)] = &[
+    ("export", "Write all definitions into a file"),
+    ("export_from_vhost", "Write what is in the vhost of -p into a file"),
+    ("import", "Make what a file of definitions says"),
+    ("import_into_vhost", "Make what a file of definitions says in the vhost of -p"),
+];
 
 /// What stands for standard input and output.
 const STANDARD: &str = "-";
@@ -35,8 +87,37 @@ fn single_vhost(help: &'static str) -> Arg {
     Arg::new("single_vhost").long("single-vhost").action(ArgAction::SetTrue).help(help)
 }
 
-fn path<'a>(context: &'a Context<'_>, arguments: &ArgMatches) -> Vec<&'a str> {
-    let vhost = arguments.get_flag("single_vhost").then_some(context.vhost.as_str());
+fn with_file(command: clap::Command) -> clap::Command {
+    let standard = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    command
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .help("A file, or - for standard input or output"),
+        )
+        .arg(standard("stdout").help("Write to standard output"))
+        .arg(standard("stdin").help("Read from standard input"))
+}
+
+fn words() -> Arg {
+    Arg::new("words").value_name("FILE").num_args(0..).help("The file, if --file does not say it")
+}
+
+/// The file that is meant by the options, or by the words behind the command.
+fn file(arguments: &ArgMatches) -> Result<String, Failure> {
+    if arguments.get_flag("stdout") || arguments.get_flag("stdin") {
+        return Ok(STANDARD.to_owned());
+    }
+    let named = arguments.get_one::<String>("file").cloned();
+    let has_words = matches!(arguments.try_contains_id("words"), Ok(true));
+    let words = if has_words { texts(arguments, "words") } else { Vec::new() };
+    let word = words.into_iter().find(|word| word != "definitions");
+    named.or(word).ok_or_else(|| Failure::Usage("which file? Say --file FILE, --stdout or --stdin".into()))
+}
+
+fn path<'a>(context: &'a Context<'_>, is_single_vhost: bool) -> Vec<&'a str> {
+    let vhost = is_single_vhost.then_some(context.vhost.as_str());
     std::iter::once("definitions").chain(vhost).collect()
 }
 
@@ -48,10 +129,15 @@ fn missing(context: &Context<'_>, failure: Failure) -> Failure {
     failure.or_missing(|| super::failure::no_vhost(&context.vhost))
 }
 
-fn export(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
-    let file = text(arguments, "file");
-    let got = context.client.get(&path(context, arguments));
-    let definitions = got.map_err(|failure| missing(context, failure))?;
+fn export(context: &mut Context<'_>, file: &str, is_single_vhost: bool) -> Result<(), Failure> {
+    let turning = progress::spinner(&context.output, "{bytes} read");
+    let got = context.client.get_text(&path(context, is_single_vhost));
+    let got = got.map_err(|failure| missing(context, failure))?;
+    let definitions: Result<Value, _> = serde_json::from_reader(BufReader::new(turning.wrap_read(got)));
+    turning.finish_and_clear();
+    let definitions = definitions.map_err(|error| {
+        Failure::Broker(format!("the definitions from {} broke off ({error})", context.client.address()))
+    })?;
     if file == STANDARD {
         return Ok(writeln!(context.output.out, "{definitions:#}")?);
     }
@@ -78,8 +164,7 @@ fn count(definitions: &Value, section: &str) -> Option<String> {
     Some(format!("{count} {noun}"))
 }
 
-fn import(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
-    let file = text(arguments, "file");
+fn import(context: &mut Context<'_>, file: &str, is_single_vhost: bool) -> Result<(), Failure> {
     let mut json = String::new();
     let read = if file == STANDARD {
         io::stdin().read_to_string(&mut json).map(drop)
@@ -87,14 +172,18 @@ fn import(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failu
         std::fs::read_to_string(file).map(|read| json = read)
     };
     read.map_err(|error| Failure::Data(format!("cannot read {file}: {error}")))?;
-    let definitions: Value = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
+    let json = json.trim_start_matches('\u{feff}');
+    serde_json::from_str::<IgnoredAny>(json).map_err(|error| {
         Failure::Data(format!(
             "{file} is no JSON ({error}); `rabbitmqctl export_definitions` writes it with --format json"
         ))
     })?;
-    let sent = context.client.post(&path(context, arguments), &definitions);
-    let answer = sent.map_err(|failure| missing(context, failure))?;
-    if context.output.format == Format::Json {
+    let bar = progress::transfer(&context.output, json.len() as u64);
+    let mut sent = bar.wrap_read(json.as_bytes());
+    let answer = context.client.post_text(&path(context, is_single_vhost), &mut sent, json.len() as u64);
+    bar.finish_and_clear();
+    let answer = answer.map_err(|failure| missing(context, failure))?;
+    if context.output.format.is_json() {
         let left_out = answer.get("left_out").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         return Ok(writeln!(context.output.out, "{}", serde_json::json!({ "left_out": left_out }))?);
     }

@@ -1,12 +1,11 @@
 //! Exchanges.
 
-use super::{Command, failure::no_vhost, output, output::Column, output::column, texts};
-use clap::Arg;
+use super::{Command, columns_argument, failure::no_vhost, output, output::Column, output::column, texts};
 
 pub(super) const LIST_EXCHANGES: Command = Command {
     name: "list_exchanges",
     about: "List the exchanges of a vhost",
-    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    arguments: |command| command.arg(columns_argument()),
     run: |context, arguments| {
         let vhost = context.vhost.clone();
         let wanted = texts(arguments, "columns");

@@ -14,7 +14,7 @@ pub(super) enum Failure {
     #[error("{0}")]
     Data(String),
     /// The answer 404; commands say what it was that is not there.
-    #[error("not found: {0}")]
+    #[error("this broker has nothing at /api/{0}; is it an older version than this tool?")]
     NotFound(String),
     /// A user that is not there.
     #[error("user '{0}' does not exist; `warrenctl list_users` lists those that do")]
@@ -27,6 +27,26 @@ pub(super) enum Failure {
         /// What the system says.
         reason: String,
     },
+    /// No connection over the socket of a data directory.
+    #[error(
+        "no broker at {address} ({reason}); is it running? --socket and --data-dir name another one, --host and --port \
+         one on the network"
+    )]
+    NoSocket {
+        /// The path of the socket.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The broker runs as somebody else.
+    #[error(
+        "{0} lets only root and the user in who runs the broker; log in with --username and --password, or run this \
+         as that user"
+    )]
+    SocketRefused(String),
+    /// A health check says no.
+    #[error("{0}")]
+    Check(String),
     /// No connection for AMQP.
     #[error("no broker at {address} ({reason}); is it running, and is --uri or --host right?")]
     NoListener {
@@ -96,13 +116,14 @@ impl Failure {
             Failure::Data(_) | Failure::NotFound(_) => 65,
             Failure::NoStore(_) => 66,
             Failure::NoUser(_) => 67,
-            Failure::Unavailable { .. } | Failure::NoListener { .. } => 69,
+            Failure::Unavailable { .. } | Failure::NoSocket { .. } | Failure::NoListener { .. } => 69,
+            Failure::Check(_) => 69,
             Failure::Broker(_) | Failure::Stopped => 70,
             Failure::Damaged(_) | Failure::DamagedQueue(_) => 72,
             Failure::Store(store::Error::NoPermission { .. }) => 77,
             Failure::Output(_) | Failure::Store(_) => 74,
             Failure::Timeout(_) | Failure::DirectoryInUse { .. } => 75,
-            Failure::LoginRefused(_) | Failure::AccessRefused { .. } => 77,
+            Failure::LoginRefused(_) | Failure::SocketRefused(_) | Failure::AccessRefused { .. } => 77,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Output: tables for people, JSON for scripts, both written page by page.
+//! Output: tables for people; JSON, CSV and lines with tabs for scripts; all written page by page.
 
 use super::{Context, client, failure::Failure};
 use comfy_table::{ColumnConstraint, Table, Width, presets};
@@ -11,8 +11,24 @@ pub(super) enum Format {
     // A table, for people. No doc comments: they would make the help of every command long.
     #[value(alias = "pretty_table")]
     Table,
-    // One array of objects, for scripts.
+    // One array of objects.
+    #[value(alias = "pretty_json", alias = "raw_json")]
     Json,
+    // An object a line.
+    #[value(name = "json-lines", alias = "json_lines", alias = "json_stream", alias = "jsonl")]
+    JsonLines,
+    // As RFC 4180 has it.
+    Csv,
+    // Separated by tabs, as rabbitmqctl's tables are.
+    #[value(alias = "string")]
+    Tsv,
+}
+
+impl Format {
+    /// Whether what is no list is to be an object, too.
+    pub(super) fn is_json(self) -> bool {
+        matches!(self, Format::Json | Format::JsonLines)
+    }
 }
 
 /// Where and how a command writes.
@@ -57,6 +73,21 @@ impl Column {
     }
 }
 
+/// A list of the HTTP API: where it is, which columns there are, and which of them are shown if none is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Listing<'l> {
+    pub(super) path: &'l [&'l str],
+    pub(super) columns: &'l [Column],
+    pub(super) default: &'l [&'l str],
+}
+
+/// Which objects of a list are wanted: by a field, and what that says.
+#[derive(Clone, Copy)]
+pub(super) struct Filter {
+    pub(super) field: &'static str,
+    pub(super) is_wanted: fn(&Value) -> bool,
+}
+
 /// Lists the objects at `path`: the `wanted` columns of those there are, or the `default` ones.
 pub(super) fn list(
     context: &mut Context<'_>,
@@ -65,6 +96,17 @@ pub(super) fn list(
     default: &[&str],
     wanted: &[String],
 ) -> Result<(), Failure> {
+    list_some(context, Listing { path, columns, default }, wanted, None)
+}
+
+/// Lists those objects that the filter wants.
+pub(super) fn list_some(
+    context: &mut Context<'_>,
+    listing: Listing<'_>,
+    wanted: &[String],
+    filter: Option<Filter>,
+) -> Result<(), Failure> {
+    let Listing { path, columns, default } = listing;
     let wanted: Vec<&str> =
         if wanted.is_empty() { default.to_vec() } else { wanted.iter().map(String::as_str).collect() };
     let chosen = wanted.iter().map(|name| columns.iter().find(|column| column.name == *name).ok_or(*name));
@@ -74,10 +116,13 @@ pub(super) fn list(
         Source::Path(path) => Some(path),
         Source::Constant(_) => None,
     });
-    let fields = fields.collect::<Vec<_>>().join(",");
+    let fields = fields.chain(filter.map(|filter| filter.field)).collect::<Vec<_>>().join(",");
     let mut rows = Rows::new(&mut context.output, &wanted);
     for page in context.client.pages(path, &fields) {
-        let objects = page?;
+        let mut objects = page?;
+        if let Some(Filter { field, is_wanted }) = filter {
+            objects.retain(|object| is_wanted(client::at(object, field)));
+        }
         let values = objects.iter().map(|object| chosen.iter().map(|column| column.value(object)).collect());
         rows.write(values.collect())?;
     }
@@ -107,34 +152,64 @@ impl<'o, 'a> Rows<'o, 'a> {
     /// Writes some rows.
     pub(super) fn write(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()> {
         match self.output.format {
-            Format::Json => self.write_json(rows),
+            Format::Json | Format::JsonLines => self.write_json(rows),
             Format::Table => self.write_table(rows),
+            Format::Csv => self.write_separated(rows, ",", csv_cell),
+            Format::Tsv => self.write_separated(rows, "\t", cell),
         }
     }
 
     /// Writes what belongs behind the last row.
     pub(super) fn finish(mut self) -> io::Result<()> {
         match (self.output.format, self.written) {
-            (Format::Table, 0) => self.write_table_head(),
-            (Format::Table, _) => Ok(()),
             (Format::Json, 0) => writeln!(self.output.out, "[]"),
             (Format::Json, _) => writeln!(self.output.out, "\n]"),
+            // A header is there even if nothing is below it.
+            (_, 0) => self.write_head(),
+            _ => Ok(()),
         }
     }
 
     fn write_json(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()> {
         for row in rows {
             let object: Map<String, Value> = self.names.iter().cloned().zip(row).collect();
-            let start = if self.written == 0 { "[\n" } else { ",\n" };
-            write!(self.output.out, "{start}{}", Value::Object(object))?;
+            let (start, end) = match (self.output.format, self.written) {
+                (Format::JsonLines, _) => ("", "\n"),
+                (_, 0) => ("[\n", ""),
+                _ => (",\n", ""),
+            };
+            write!(self.output.out, "{start}{}{end}", Value::Object(object))?;
             self.written += 1;
         }
         Ok(())
     }
 
-    /// Writes the header of a table without rows.
-    fn write_table_head(&mut self) -> io::Result<()> {
-        if self.output.has_headers { self.write_lines(vec![self.names.clone()]) } else { Ok(()) }
+    /// Writes the header of a list without rows.
+    fn write_head(&mut self) -> io::Result<()> {
+        match self.output.format {
+            _ if !self.output.has_headers => Ok(()),
+            Format::Json | Format::JsonLines => Ok(()),
+            Format::Table => self.write_lines(vec![self.names.clone()]),
+            Format::Csv => writeln!(self.output.out, "{}", self.names.join(",")),
+            Format::Tsv => writeln!(self.output.out, "{}", self.names.join("\t")),
+        }
+    }
+
+    fn write_separated(
+        &mut self,
+        rows: Vec<Vec<Value>>,
+        separator: &str,
+        cell: fn(&Value) -> String,
+    ) -> io::Result<()> {
+        if self.written == 0 && !rows.is_empty() {
+            self.write_head()?;
+        }
+        self.written += rows.len();
+        for row in rows {
+            let cells: Vec<String> = row.iter().map(cell).collect();
+            writeln!(self.output.out, "{}", cells.join(separator))?;
+        }
+        Ok(())
     }
 
     fn write_table(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()> {
@@ -174,7 +249,27 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
+/// A value as a field of a CSV file, in quotes where it has to be.
+fn csv_cell(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| cell(value), str::to_owned);
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
 impl Output<'_> {
+    /// Shows one object: its fields below each other for people, as it is for scripts.
+    pub(super) fn object(&mut self, object: Map<String, Value>) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => writeln!(self.out, "{:#}", Value::Object(object))?,
+            Format::JsonLines => writeln!(self.out, "{}", Value::Object(object))?,
+            _ => {
+                let mut rows = Rows::new(self, &["field", "value"]);
+                rows.write(object.into_iter().map(|(name, value)| vec![name.into(), value]).collect())?;
+                rows.finish()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says what was done, unless notes are unwanted; scripts that read JSON want none either.
     pub(super) fn note(&mut self, text: &str) -> Result<(), Failure> {
         if self.has_notes && self.format == Format::Table {
@@ -221,10 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn scripts_read_a_line_a_row() {
+        let pages = vec![vec![vec![json!("a,\"b\"\n"), json!(1)]], vec![vec![json!("c\t"), json!(null)]]];
+        let lines = written(Format::JsonLines, true, pages.clone());
+        let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(objects[0], json!({"name": "a,\"b\"\n", "messages": 1}));
+        assert_eq!(objects.len(), 2);
+        let csv = written(Format::Csv, true, pages.clone());
+        assert_eq!(csv, "name,messages\n\"a,\"\"b\"\"\n\",1\nc\t,\n");
+        let tsv = written(Format::Tsv, false, pages);
+        assert_eq!(tsv, "a,\\\"b\\\"\\n\t1\nc\\t\t\n", "no cell has a tab or ends a line");
+    }
+
+    #[test]
     fn an_empty_list_is_a_header_or_an_empty_array() {
         assert_eq!(written(Format::Table, true, vec![vec![]]), "name  messages\n");
         assert_eq!(written(Format::Table, false, vec![vec![]]), "");
         assert_eq!(written(Format::Json, true, vec![vec![]]), "[]\n");
+        assert_eq!(written(Format::JsonLines, true, vec![vec![]]), "");
+        assert_eq!(written(Format::Csv, true, vec![vec![]]), "name,messages\n");
     }
 
     #[test]

@@ -35,7 +35,20 @@ pub(super) const LIST_PERMISSIONS: Command = Command {
     },
 };
 
-const COLUMNS: &[Column] = &[column("user"), column("configure"), column("write"), column("read")];
+pub(super) const LIST_USER_PERMISSIONS: Command = Command {
+    name: "list_user_permissions",
+    about: "List the permissions of a user in all vhosts",
+    arguments: |command| command.arg(Arg::new("user").value_name("USER").required(true)),
+    run: |context, arguments| {
+        let user = text(arguments, "user");
+        let path = ["users", user, "permissions"];
+        let listed = output::list(context, &path, COLUMNS, &["vhost", "configure", "write", "read"], &[]);
+        listed.map_err(|failure| failure.or_missing(|| Failure::NoUser(user.to_owned())))
+    },
+};
+
+const COLUMNS: &[Column] =
+    &[column("user"), column("vhost"), column("configure"), column("write"), column("read")];
 
 fn set(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
     let user = text(arguments, "user");

@@ -1,7 +1,7 @@
 //! The node's status: what it is, where it listens, how it is doing.
 
 use super::{Command, Context, Failure, client, output::Format, output::Rows};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(super) const STATUS: Command = Command {
     name: "status",
@@ -16,8 +16,8 @@ pub(super) const STATUS: Command = Command {
         };
         let facts = facts(&overview, &node);
         match context.output.format {
-            Format::Json => print_json(context, facts),
             Format::Table => print_table(context, &facts),
+            _ => print_object(context, facts),
         }
     },
 };
@@ -90,10 +90,8 @@ fn damages(store: &Value) -> Value {
     counts.into_iter().sum::<Option<u64>>().map_or(Value::Null, Value::from)
 }
 
-fn print_json(context: &mut Context<'_>, facts: Vec<Fact>) -> Result<(), Failure> {
-    let object: Map<String, Value> =
-        facts.into_iter().map(|fact| (fact.key.to_owned(), fact.value)).collect();
-    Ok(writeln!(context.output.out, "{:#}", Value::Object(object))?)
+fn print_object(context: &mut Context<'_>, facts: Vec<Fact>) -> Result<(), Failure> {
+    context.output.object(facts.into_iter().map(|fact| (fact.key.to_owned(), fact.value)).collect())
 }
 
 fn print_table(context: &mut Context<'_>, facts: &[Fact]) -> Result<(), Failure> {

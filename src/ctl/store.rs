@@ -1,10 +1,10 @@
 //! `warrenctl store`: work on the data directory of a stopped broker. The work itself is the library's `store::offline`;
 //! here are its command line, its output and its progress bars.
 
-use super::{Command, Context, failure::Failure, output::Format, output::Rows, text};
+use super::{Command, Context, failure::Failure, output::Rows, progress::bar, text};
 use crate::store::offline::{self, Error, Place, Stats, TransferError};
 use clap::{Arg, ArgMatches, value_parser};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter};
@@ -18,35 +18,22 @@ pub(super) const STORE: Command = Command {
             let bare = clap::Command::new(action.name).about(action.about).long_about(action.long_about);
             (action.arguments)(bare)
         });
-        command
-            .long_about(LONG_ABOUT)
-            .arg(
-                Arg::new("data-dir")
-                    .long("data-dir")
-                    .value_name("DIR")
-                    .global(true)
-                    .env("WARREN_DATA_DIR")
-                    .default_value("./warren-data")
-                    .value_parser(value_parser!(PathBuf))
-                    .help("The data directory, as in the broker's configuration"),
-            )
-            .subcommand_required(true)
-            .subcommands(actions)
+        command.long_about(LONG_ABOUT).subcommand_required(true).subcommands(actions)
     },
     run: |context, arguments| {
         let (name, arguments) =
             arguments.subcommand().ok_or_else(|| Failure::Usage("a subcommand is missing".into()))?;
         let action = ACTIONS.iter().find(|action| action.name == name);
         let action = action.ok_or_else(|| Failure::Usage(format!("unknown command store {name}")))?;
-        let dir = arguments.get_one::<PathBuf>("data-dir").cloned().unwrap_or_default();
+        let dir = context.data_dir.clone();
         // sled can be read without being changed only in a copy.
         (action.run)(context, &Place::new(dir, std::env::temp_dir()), arguments)
     },
 };
 
 const LONG_ABOUT: &str = "\
-Works on the data directory of a broker that is stopped; no other command does, and none of the options about the HTTP \
-API matters here. The directory is locked meanwhile, so a broker cannot start on it.
+Works on the data directory of a broker that is stopped; no other command does, and of the options about the broker \
+only --data-dir matters here. The directory is locked meanwhile, so a broker cannot start on it.
 
 `check`, `stats` and `export` change nothing. They copy sled's folder to the directory for temporary files (TMPDIR).";
 
@@ -124,15 +111,6 @@ fn file(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
 }
 
-/// A bar on standard error, if that is a terminal.
-fn bar(unit: &str) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template(&format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{eta}}")) {
-        bar.set_style(style);
-    }
-    bar
-}
-
 fn tell(bar: &ProgressBar) -> impl FnMut(u64, u64) + '_ {
     |done, all| {
         bar.set_length(all.max(done));
@@ -141,13 +119,13 @@ fn tell(bar: &ProgressBar) -> impl FnMut(u64, u64) + '_ {
 }
 
 fn check(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
-    let bar = bar("bytes");
+    let bar = bar(&context.output, "bytes");
     let checked = offline::check(place, &mut tell(&bar));
     bar.finish_and_clear();
     let checked = checked?;
     let output = &mut context.output;
     let damage = checked.damage.len();
-    if output.format == Format::Json {
+    if output.format.is_json() {
         let value = json!({
             "files": checked.files, "bytes": checked.bytes, "records": checked.records, "pages": checked.pages,
             "queues": checked.queues, "messages": checked.messages, "damage": checked.damage,
@@ -170,7 +148,7 @@ fn check(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
 }
 
 fn stats(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
-    let bar = bar("queues");
+    let bar = bar(&context.output, "queues");
     let found = offline::stats(place, &mut tell(&bar));
     bar.finish_and_clear();
     let found = found?;
@@ -190,7 +168,7 @@ fn stats(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
     });
     let file_names = ["file", "bytes", "live_bytes", "live_records", "density"];
     let queue_names = ["vhost", "queue", "messages", "message_bytes", "pages"];
-    if context.output.format == Format::Json {
+    if context.output.format.is_json() {
         let value = json!({
             "files": objects(&file_names, files), "queues": objects(&queue_names, queues), "node": totals(&found),
         });
@@ -225,7 +203,7 @@ fn objects(names: &[&str], rows: impl Iterator<Item = Vec<Value>>) -> Value {
 }
 
 fn compact(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
-    let bar = bar("files deleted");
+    let bar = bar(&context.output, "files deleted");
     let compacted = offline::compact(place, &mut tell(&bar));
     bar.finish_and_clear();
     let done = compacted?;
@@ -241,7 +219,7 @@ fn compact(context: &mut Context<'_>, place: &Place) -> Result<(), Failure> {
 
 fn export(context: &mut Context<'_>, place: &Place, arguments: &ArgMatches) -> Result<(), Failure> {
     let (vhost, queue) = (text(arguments, "of-vhost"), text(arguments, "queue"));
-    let bar = bar("messages");
+    let bar = bar(&context.output, "messages");
     let exported = match arguments.get_one::<PathBuf>("output") {
         None => offline::export(place, vhost, queue, context.output.out, &mut tell(&bar)),
         Some(path) => {
@@ -265,7 +243,7 @@ fn import(context: &mut Context<'_>, place: &Place, arguments: &ArgMatches) -> R
         None => Box::new(io::stdin().lock()),
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| named(path, &error))?)),
     };
-    let bar = bar("bytes");
+    let bar = bar(&context.output, "bytes");
     let imported = offline::import(place, vhost, queue, &mut lines, &mut tell(&bar));
     bar.finish_and_clear();
     let count = imported?;

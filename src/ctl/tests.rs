@@ -1,7 +1,11 @@
 //! Whole command lines against a server that answers as it is told and keeps what it was asked.
 
 mod definitions;
+mod failures;
+mod generated;
 mod governing;
+mod nouns;
+mod operating;
 
 use super::*;
 use serde_json::{Value, json};
@@ -27,6 +31,8 @@ fn run_against(arguments: &[&str], answers: &[(u16, Value)]) -> Ran {
     let port = listener.local_addr().unwrap().port();
     let server = serve(listener, answers.to_vec());
     let (code, out, errors) = run_on(port, arguments);
+    // Whoever says nothing ends a server that waits for more requests than there were.
+    drop(std::net::TcpStream::connect(("127.0.0.1", port)));
     Ran { code, out, errors, requests: server.join().unwrap() }
 }
 
@@ -45,6 +51,9 @@ fn serve(listener: TcpListener, answers: Vec<(u16, Value)>) -> JoinHandle<Vec<St
         for (status, body) in answers {
             let (stream, _) = listener.accept().unwrap();
             let mut reader = BufReader::new(stream);
+            if reader.fill_buf().unwrap().is_empty() {
+                break;
+            }
             requests.push(read_request(&mut reader));
             let body = if body.is_null() { String::new() } else { body.to_string() };
             let length = body.len();
@@ -125,8 +134,10 @@ fn a_long_list_is_read_page_by_page() {
     let page =
         |page: u64, name: &str| (200, json!({"page": page, "page_count": 2, "items": [{"name": name}]}));
     let ran = run_against(&["list_queues", "name", "-q"], &[page(1, "a"), page(2, "b")]);
-    assert_eq!(ran.out, "a\nb\n");
+    assert_eq!(ran.out, "name\na\nb\n");
     assert_eq!(ran.requests.len(), 2);
+    let ran = run_against(&["list_queues", "-s", "name"], &[page(1, "a"), page(2, "b")]);
+    assert_eq!(ran.out, "a\nb\n", "as with rabbitmqctl, --silent leaves the header out, --quiet does not");
 }
 
 #[test]
@@ -241,10 +252,27 @@ fn bad_command_lines_are_one_line_and_name_what_is_near() {
 fn help_lists_every_command() {
     let (code, out, _) = run_on(1, &["--help"]);
     assert_eq!(code, 0);
-    for command in COMMANDS {
+    for command in
+        commands().filter(|command| !refused::is(command.name) && !super::nouns::is_group(command.name))
+    {
         assert!(out.contains(command.name), "{}", command.name);
     }
     parser().debug_assert();
+}
+
+#[test]
+fn the_page_in_the_docs_names_every_command_and_option() {
+    let page = include_str!("../../docs/warrenctl.md");
+    for command in
+        commands().filter(|command| !refused::is(command.name) && !super::nouns::is_group(command.name))
+    {
+        let is_named = [format!("`{}`", command.name), format!("`{} ", command.name)];
+        assert!(is_named.iter().any(|text| page.contains(text)), "{}", command.name);
+    }
+    for option in parser().get_arguments().filter(|option| !option.is_hide_set()) {
+        let long = format!("`--{}`", option.get_long().unwrap());
+        assert!(page.contains(&long) || long == "`--version`", "{long}");
+    }
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Users: passwords and tags.
 
-use super::{Command, Context, Failure, client, output, output::column, output::column_from, text, texts};
-use clap::{Arg, ArgMatches};
+use super::{
+    Command, Context, Failure, Login, client, output, output::column, output::column_from, text, texts,
+};
+use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal};
 
 pub(super) const ADD_USER: Command = Command {
     name: "add_user",
     about: "Create a user; without PASSWORD it is asked for, or read from standard input",
-    arguments: with_password,
+    arguments: |command| {
+        let pre_hashed = Arg::new("pre-hashed").long("pre-hashed-password").action(ArgAction::SetTrue);
+        with_password(command).arg(pre_hashed.help("PASSWORD is the hash of it, as hash_password prints it"))
+    },
     run: add,
 };
 
@@ -24,6 +29,36 @@ pub(super) const CHANGE_PASSWORD: Command = Command {
     about: "Change a user's password; without PASSWORD it is asked for, or read from standard input",
     arguments: with_password,
     run: change_password,
+};
+
+pub(super) const CLEAR_PASSWORD: Command = Command {
+    name: "clear_password",
+    about: "Take a user's password away, so that it cannot log in with one",
+    arguments: |command| command.arg(name_argument()),
+    run: |context, arguments| {
+        let name = text(arguments, "name");
+        let user = find(context, name)?;
+        context.client.put(&["users", name], &json!({ "password_hash": "", "tags": user["tags"] }))?;
+        context.output.note(&format!("User '{name}' has no password."))
+    },
+};
+
+pub(super) const AUTHENTICATE_USER: Command = Command {
+    name: "authenticate_user",
+    about: "Fail if a user cannot log in with a password",
+    arguments: with_password,
+    run: authenticate,
+};
+
+pub(super) const HASH_PASSWORD: Command = Command {
+    name: "hash_password",
+    about: "Print the hash of a password, for files of definitions and add_user --pre-hashed-password",
+    arguments: |command| command.arg(password_argument()),
+    run: |context, arguments| {
+        let password = password(arguments)?;
+        let hashed = context.client.get(&["auth", "hash_password", &password])?;
+        Ok(writeln!(context.output.out, "{}", client::text(&hashed, "ok"))?)
+    },
 };
 
 pub(super) const SET_USER_TAGS: Command = Command {
@@ -53,9 +88,11 @@ fn name_argument() -> Arg {
 }
 
 fn with_password(command: clap::Command) -> clap::Command {
-    let password =
-        Arg::new("new_password").value_name("PASSWORD").help("Visible to other users of this machine");
-    command.arg(name_argument()).arg(password)
+    command.arg(name_argument()).arg(password_argument())
+}
+
+fn password_argument() -> Arg {
+    Arg::new("new_password").value_name("PASSWORD").help("Visible to other users of this machine")
 }
 
 fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
@@ -68,11 +105,23 @@ fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure>
         Err(Failure::NotFound(_)) => {}
         Err(failure) => return Err(failure),
     }
-    let password = password(arguments)?;
-    context.client.put(&["users", name], &json!({ "password": password, "tags": "" }))?;
+    let key = if arguments.get_flag("pre-hashed") { "password_hash" } else { "password" };
+    context.client.put(&["users", name], &json!({ key: password(arguments)?, "tags": "" }))?;
     context.output.note(&format!(
         "Added user '{name}'. Grant it permissions with `warrenctl set_permissions {name} '.*' '.*' '.*'`."
     ))
+}
+
+/// Logs in as the user, with the HTTP API as with everything else.
+fn authenticate(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
+    let name = text(arguments, "name");
+    let login = Login { user: name.to_owned(), password: password(arguments)? };
+    match context.client.logged_in_as(&login, context.timeout).get(&["whoami"]) {
+        // Without a tag for the HTTP API, which is another matter.
+        Ok(_) | Err(Failure::AccessRefused { .. }) => {}
+        Err(failure) => return Err(failure),
+    }
+    context.output.note(&format!("User '{name}' can log in with that password."))
 }
 
 fn delete(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {

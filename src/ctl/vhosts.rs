@@ -1,23 +1,14 @@
 //! Vhosts.
 
 use super::{
-    Command, Context, Failure, failure::no_vhost, output, output::Column, output::column, text, texts,
+    Command, Context, Failure, columns_argument, failure::no_vhost, output, output::Column, output::column,
+    text, texts,
 };
 use clap::{Arg, ArgMatches};
-use serde_json::json;
+use serde_json::{Value, json};
 
-pub(super) const ADD_VHOST: Command = Command {
-    name: "add_vhost",
-    about: "Create a vhost",
-    arguments: |command| {
-        command
-            .arg(Arg::new("name").value_name("VHOST").required(true))
-            .arg(Arg::new("description").long("description").help("What it is for"))
-            .arg(Arg::new("tags").long("tags").help("Tags, separated by commas"))
-            .arg(Arg::new("type").long("default-queue-type").help("The type of queues declared without one"))
-    },
-    run: add,
-};
+pub(super) const ADD_VHOST: Command =
+    Command { name: "add_vhost", about: "Create a vhost", arguments: with_metadata, run: add };
 
 pub(super) const DELETE_VHOST: Command = Command {
     name: "delete_vhost",
@@ -29,27 +20,52 @@ pub(super) const DELETE_VHOST: Command = Command {
 pub(super) const ENABLE_DELETION_PROTECTION: Command = Command {
     name: "enable_vhost_deletion_protection",
     about: "Protect a vhost from deletion",
-    arguments: |command| {
-        let command = command.alias("enable_vhost_protection_from_deletion");
-        command.arg(Arg::new("name").value_name("VHOST").required(true))
-    },
+    arguments: |command| command.arg(Arg::new("name").value_name("VHOST").required(true)),
     run: |context, arguments| protect(context, text(arguments, "name"), true),
 };
 
 pub(super) const DISABLE_DELETION_PROTECTION: Command = Command {
     name: "disable_vhost_deletion_protection",
     about: "Let a vhost be deleted again",
-    arguments: |command| {
-        let command = command.alias("disable_vhost_protection_from_deletion");
-        command.arg(Arg::new("name").value_name("VHOST").required(true))
-    },
+    arguments: |command| command.arg(Arg::new("name").value_name("VHOST").required(true)),
     run: |context, arguments| protect(context, text(arguments, "name"), false),
+};
+
+pub(super) const UPDATE_VHOST_METADATA: Command = Command {
+    name: "update_vhost_metadata",
+    about: "Change a vhost's description, tags, default queue type or protection from deletion",
+    arguments: |command| {
+        let protected = Arg::new("protected").long("protected-from-deletion").value_name("true|false");
+        let protected =
+            protected.value_parser(clap::value_parser!(bool)).help("Whether it cannot be deleted");
+        with_metadata(command).arg(protected)
+    },
+    run: |context, arguments| {
+        let mut body = metadata(arguments);
+        if let Some(protected) = arguments.get_one::<bool>("protected") {
+            body["protected_from_deletion"] = json!(protected);
+        }
+        change(context, text(arguments, "name"), &body)
+    },
+};
+
+pub(super) const SET_VHOST_TAGS: Command = Command {
+    name: "set_vhost_tags",
+    about: "Set a vhost's tags; none = remove all",
+    arguments: |command| {
+        let tags = Arg::new("tags").value_name("TAG").num_args(0..);
+        command.arg(Arg::new("name").value_name("VHOST").required(true)).arg(tags)
+    },
+    run: |context, arguments| {
+        let body = json!({ "tags": texts(arguments, "tags").join(",") });
+        change(context, text(arguments, "name"), &body)
+    },
 };
 
 pub(super) const LIST_VHOSTS: Command = Command {
     name: "list_vhosts",
     about: "List vhosts",
-    arguments: |command| command.arg(Arg::new("columns").value_name("COLUMN").num_args(0..)),
+    arguments: |command| command.arg(columns_argument()),
     run: |context, arguments| {
         output::list(context, &["vhosts"], COLUMNS, &["name"], &texts(arguments, "columns"))
     },
@@ -80,11 +96,39 @@ const COLUMNS: &[Column] = &[
     column("metadata"),
 ];
 
+fn with_metadata(command: clap::Command) -> clap::Command {
+    command
+        .arg(Arg::new("name").value_name("VHOST").required(true))
+        .arg(Arg::new("description").long("description").help("What it is for"))
+        .arg(Arg::new("tags").long("tags").help("Tags, separated by commas"))
+        .arg(Arg::new("type").long("default-queue-type").help("The type of queues declared without one"))
+}
+
+/// What the options say of a vhost.
+fn metadata(arguments: &ArgMatches) -> Value {
+    let mut body = json!({});
+    for (key, option) in [("description", "description"), ("tags", "tags"), ("default_queue_type", "type")] {
+        if let Some(value) = arguments.get_one::<String>(option) {
+            body[key] = json!(value);
+        }
+    }
+    body
+}
+
+fn change(context: &mut Context<'_>, name: &str, body: &Value) -> Result<(), Failure> {
+    put_existing(context, name, body)?;
+    context.output.note(&format!("Changed vhost '{name}'."))
+}
+
+/// Changes a vhost; one that is not there must not be made by this.
+fn put_existing(context: &Context<'_>, name: &str, body: &Value) -> Result<(), Failure> {
+    context.client.get(&["vhosts", name]).map_err(|failure| failure.or_missing(|| no_vhost(name)))?;
+    context.client.put(&["vhosts", name], body)
+}
+
 fn trace(context: &mut Context<'_>, is_on: bool) -> Result<(), Failure> {
     let vhost = context.vhost.clone();
-    // A vhost that is not there must not be made by this.
-    context.client.get(&["vhosts", &vhost]).map_err(|failure| failure.or_missing(|| no_vhost(&vhost)))?;
-    context.client.put(&["vhosts", &vhost], &json!({ "tracing": is_on }))?;
+    put_existing(context, &vhost, &json!({ "tracing": is_on }))?;
     let word = if is_on { "on" } else { "off" };
     context.output.note(&format!("Tracing is {word} in vhost '{vhost}'."))
 }
@@ -103,13 +147,7 @@ fn protect(context: &mut Context<'_>, name: &str, is_protected: bool) -> Result<
 
 fn add(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
     let name = text(arguments, "name");
-    let mut body = json!({});
-    for (key, option) in [("description", "description"), ("tags", "tags"), ("default_queue_type", "type")] {
-        if let Some(value) = arguments.get_one::<String>(option) {
-            body[key] = json!(value);
-        }
-    }
-    context.client.put(&["vhosts", name], &body)?;
+    context.client.put(&["vhosts", name], &metadata(arguments))?;
     context.output.note(&format!("Added vhost '{name}'."))
 }
 

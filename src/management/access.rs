@@ -1,8 +1,11 @@
 //! Who asks, and what they may ask: Basic authentication, user tags, access to vhosts.
 
 use super::error::Error;
+use crate::auth::User;
 use crate::auth::UserTags;
+use axum::extract::connect_info::Connected;
 use axum::http::{HeaderMap, header};
+use axum::serve::IncomingStream;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 /// Who may use a route.
@@ -32,6 +35,37 @@ impl Level {
             Level::Administrator => tags.is_administrator(),
         };
         if is_enough { Ok(()) } else { Err(Error::AccessRefused) }
+    }
+}
+
+/// Who is at the other end of the local socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalPeer {
+    /// The user id of its process, if the system says it.
+    uid: Option<u32>,
+}
+
+/// The user id of root.
+const ROOT: u32 = 0;
+/// What the administrator is called who came over the local socket, as RabbitMQ calls what its command line does.
+const LOCAL_ADMINISTRATOR: &str = "rmq-cli";
+
+impl LocalPeer {
+    /// The administrator, if it is the user who runs the broker, or root.
+    pub(super) fn user(self) -> Option<User> {
+        let own = rustix::process::geteuid().as_raw();
+        let tags = UserTags::from(&["administrator".to_owned()][..]);
+        self.owns(own).then(|| User { name: LOCAL_ADMINISTRATOR.into(), tags })
+    }
+
+    fn owns(self, own: u32) -> bool {
+        self.uid.is_some_and(|uid| uid == own || uid == ROOT)
+    }
+}
+
+impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for LocalPeer {
+    fn connect_info(stream: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
+        LocalPeer { uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
     }
 }
 
@@ -72,6 +106,24 @@ mod tests {
             assert_eq!(parsed(&value), None, "{value}");
         }
         assert_eq!(credentials(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn the_local_socket_is_for_the_brokers_user_and_root() {
+        let peer = |uid| LocalPeer { uid };
+        for (uid, own, expected) in [
+            (Some(1000), 1000, true),
+            (Some(0), 1000, true),
+            (Some(1001), 1000, false),
+            (Some(1000), 0, false),
+            (None, 1000, false),
+        ] {
+            assert_eq!(peer(uid).owns(own), expected, "{uid:?} {own}");
+        }
+        let own = rustix::process::geteuid().as_raw();
+        let user = peer(Some(own)).user().unwrap();
+        assert!(user.tags.is_administrator());
+        assert_eq!(peer(Some(own + 1)).user(), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) node: Arc<Node>,
     /// Nobody, where the route lets everybody in.
     pub(super) user: Option<User>,
+    /// Whether that is no user of the broker's, but who runs the broker.
+    pub(super) is_local_administrator: bool,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
@@ -114,7 +116,11 @@ impl Call {
     /// # Errors
     /// 404 when the vhost is not there, 401 when the user has no permissions in it.
     pub(super) fn session(&self) -> Result<Session, Error> {
-        Ok(self.node.broker.enter(self.user()?, &self.parameter("vhost").into(), None)?)
+        let vhost = self.parameter("vhost").into();
+        if self.is_local_administrator {
+            return Ok(self.node.broker.enter_as_administrator(&self.actor(), &vhost)?);
+        }
+        Ok(self.node.broker.enter(self.user()?, &vhost, None)?)
     }
 
     /// Waits until a result may be told.

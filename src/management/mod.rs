@@ -27,6 +27,7 @@ pub use statistics::{Statistics, sample};
 
 use crate::broker::counters::LoginProtocol;
 use access::Level;
+use access::LocalPeer;
 use axum::{
     Router,
     extract::{ConnectInfo, FromRequestParts, RawPathParams, Request},
@@ -52,7 +53,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime::Handle,
+};
 
 /// A route: a method of a path, who may use it, and what answers.
 struct Route {
@@ -374,6 +378,19 @@ pub async fn serve(
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }
 
+/// Serves the HTTP API on a Unix socket, where the user who runs the broker needs no password, until `shutdown` is ready.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_local(
+    listener: UnixListener,
+    node: Arc<Node>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let service = router(node).into_make_service_with_connect_info::<LocalPeer>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
 /// All routes, with an answer to `OPTIONS` and to what is not there.
 fn router(node: Arc<Node>) -> Router {
     let mut paths: BTreeMap<&str, (MethodRouter, Vec<&str>)> = BTreeMap::new();
@@ -423,11 +440,12 @@ async fn handle(node: Arc<Node>, route: &'static Route, request: Request) -> Res
 async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, Error> {
     let (mut parts, body) = request.into_parts();
     let admitted = match route.level {
-        Level::Anyone => Ok(None),
-        level => log_in(&node, &parts).and_then(|user| level.check(&user.tags).map(|()| Some(user))),
+        Level::Anyone => Ok((None, false)),
+        level => log_in(&node, &parts)
+            .and_then(|(user, is_local)| level.check(&user.tags).map(|()| (Some(user), is_local))),
     };
-    let user = match admitted {
-        Ok(user) => user,
+    let (user, is_local_administrator) = match admitted {
+        Ok(admitted) => admitted,
         Err(refused) => {
             // What is not read resets the connection, and the client may never see the answer.
             drop(axum::body::to_bytes(body, REFUSED_BYTES_MAX).await);
@@ -440,18 +458,24 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
     let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;
     let parameters = parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = parse_query(parts.uri.query().unwrap_or_default());
-    Ok(Call { node, user, parameters, query, headers: parts.headers, body, runtime: Handle::current() })
+    let (headers, runtime) = (parts.headers, Handle::current());
+    Ok(Call { node, user, is_local_administrator, parameters, query, headers, body, runtime })
 }
 
-fn log_in(node: &Node, parts: &Parts) -> Result<crate::auth::User, Error> {
-    let (user, password) = access::credentials(&parts.headers).ok_or(Error::NotLoggedIn)?;
+/// The user of the login that the request has, or else the one at the other end of the local socket; whether it is that.
+fn log_in(node: &Node, parts: &Parts) -> Result<(crate::auth::User, bool), Error> {
+    let local = parts.extensions.get::<ConnectInfo<LocalPeer>>().map(|ConnectInfo(peer)| *peer);
+    let Some((user, password)) = access::credentials(&parts.headers) else {
+        return local.and_then(LocalPeer::user).map(|user| (user, true)).ok_or(Error::NotLoggedIn);
+    };
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     // Over a socket for both, IPv4 peers have addresses within IPv6.
-    let address =
-        peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+    // Whoever comes over the local socket is on this machine.
+    let here = IpAddr::V4(if local.is_some() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
+    let address = peer.map_or(here, |ConnectInfo(peer)| peer.ip().to_canonical());
     let admitted = node.broker.log_in(&user, &password, address.is_loopback());
     node.broker.counters.logins.count(LoginProtocol::Http, &user, address, admitted.is_ok());
-    Ok(admitted?)
+    Ok((admitted?, false))
 }
 
 /// The pairs of a query, decoded as forms are.

@@ -6,6 +6,7 @@ mod configuration;
 mod definitions;
 mod governing;
 mod health;
+mod local;
 mod statistics;
 mod uploading;
 mod vhosts;

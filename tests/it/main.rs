@@ -38,6 +38,7 @@ mod lapin_client;
 mod limits;
 mod live_statistics;
 mod load_generator;
+mod local_socket;
 mod metrics;
 mod migration;
 mod permissions;

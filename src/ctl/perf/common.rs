@@ -1,6 +1,6 @@
 //! What all kinds of load have in common: which broker, what of it is measured, where the report goes.
 
-use super::super::output::{Format, Output};
+use super::super::output::Output;
 use super::super::{Context, Failure};
 use super::process::{self, Usage};
 use super::target::Target;
@@ -53,13 +53,11 @@ impl Common {
         if let Some(path) = &self.json {
             write_file(path, &json)?;
         }
-        match output.format {
-            Format::Json => writeln!(output.out, "{json}")?,
-            Format::Table => {
-                for (name, value) in lines {
-                    writeln!(output.out, "{name:<22}{value}")?;
-                }
-            }
+        if output.format.is_json() {
+            return Ok(writeln!(output.out, "{json}")?);
+        }
+        for (name, value) in lines {
+            writeln!(output.out, "{name:<22}{value}")?;
         }
         Ok(())
     }

@@ -252,8 +252,10 @@ impl<'a> Watch<'a> {
         // A rest at the end says little.
         let live = self.live.filter(|_| sample.seconds - before.seconds > self.interval.as_secs_f64() / 2.0);
         match live {
-            Some(Format::Table) => eprintln!("{}", live_line(&sample, &before, self.traffic)),
-            Some(Format::Json) => eprintln!("{}", serde_json::to_string(&sample).unwrap_or_default()),
+            Some(format) if format.is_json() => {
+                eprintln!("{}", serde_json::to_string(&sample).unwrap_or_default());
+            }
+            Some(_) => eprintln!("{}", live_line(&sample, &before, self.traffic)),
             None => {}
         }
         self.samples.push(sample);
