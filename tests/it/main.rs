@@ -33,6 +33,7 @@ mod group_commit;
 mod handshake;
 mod hash_exchanges;
 mod headers_exchange;
+mod http_fields;
 mod kill;
 mod lapin_client;
 mod limits;

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::auth::password;
+use crate::broker::consume::Subscribe;
+use crate::outbox::Wakes;
 
 #[test]
 fn a_slash_at_the_end_of_a_path_means_nothing() {
@@ -203,4 +205,43 @@ fn a_node_says_what_it_has_built_in_and_what_it_uses() {
     let after = node(&api);
     assert_eq!((&before["sockets_used"], &after["sockets_used"]), (&json!(0), &json!(1)));
     assert_eq!((&before["queue_created"], &after["queue_created"]), (&json!(0), &json!(1)));
+}
+
+/// Adds a consumer of the queue `q` that says so.
+fn consume(api: &Api, tag: &str, arguments: Value) -> Arc<Outbox> {
+    let user = api.broker.log_in("guest", b"guest", true).unwrap();
+    let outbox = api.connect("guest", 4001);
+    let session = api.broker.enter(&user, &"/".into(), Some(outbox.connection)).unwrap();
+    let subscribe = Subscribe {
+        queue: "q".into(),
+        tag: tag.into(),
+        channel: ChannelId(1),
+        outbox: Arc::clone(&outbox),
+        no_ack: false,
+        exclusive: false,
+        prefetch: 1,
+        credit: Arc::default(),
+        arguments: crate::arguments::json::to_table(arguments.as_object().unwrap()).unwrap(),
+    };
+    api.broker.subscribe(&session, subscribe, &mut Wakes::default()).unwrap();
+    outbox
+}
+
+#[test]
+fn a_consumer_shows_how_long_it_may_take_and_a_queue_that_it_has_capacity() {
+    let api = Api::start();
+    api.put("/queues/%2F/q", json!({"durable": true, "arguments": {"x-consumer-timeout": 90_000}}));
+    let timeout = |tag: &str| {
+        let consumers = api.get("/consumers/%2F").1;
+        let found = consumers.as_array().unwrap().iter().find(|consumer| consumer["consumer_tag"] == tag);
+        found.unwrap()["consumer_timeout"].clone()
+    };
+    let capacity = || api.get("/queues/%2F/q").1["consumer_capacity"].clone();
+    assert_eq!(capacity(), json!(0.0), "there is no consumer");
+    let _quick = consume(&api, "quick", json!({"x-consumer-timeout": 60_000}));
+    assert_eq!((timeout("quick"), capacity()), (json!(60_000), json!(1.0)));
+    let _slow = consume(&api, "slow", json!({"x-consumer-timeout": 120_000}));
+    assert_eq!(timeout("slow"), json!(90_000), "the queue allows no more");
+    (0..3).for_each(|_| publish(&api, "q", Value::Null));
+    assert_eq!(capacity(), json!(0.0), "each takes no more than one");
 }

@@ -3,6 +3,7 @@
 use super::fields::{Fields, Wanted};
 use super::stats::{self, Details, Figure, Group};
 use super::{arguments, connection, policy, vhost::Depth};
+use crate::arguments as table;
 use crate::broker::connections::Connection;
 use crate::name::ConsumerTag;
 use crate::queue::arguments::Kind;
@@ -167,6 +168,8 @@ pub(in crate::management) fn consumer(
     (subscription, activity): &(Subscription, Activity),
     channel: Value,
 ) -> Value {
+    let own = table::get(&subscription.arguments, "x-consumer-timeout");
+    let own_timeout_ms = own.and_then(table::as_integer).and_then(|ms| u64::try_from(ms).ok());
     json!({
         "consumer_tag": subscription.tag.as_str(),
         "ack_required": subscription.acknowledges,
@@ -174,6 +177,7 @@ pub(in crate::management) fn consumer(
         "prefetch_count": subscription.prefetch,
         "active": activity.is_active(),
         "activity_status": activity.name(),
+        "consumer_timeout": own_timeout_ms.into_iter().chain(queue.consumer_timeout_ms()).min(),
         "arguments": arguments::from_table(&subscription.arguments),
         "channel_details": channel,
         "queue": { "name": queue.name.as_str(), "vhost": queue.vhost.as_str() },

@@ -200,6 +200,11 @@ impl Queue {
         head.and_then(|message| message.properties().timestamp)
     }
 
+    /// How long its consumers may take to settle a message, in milliseconds, unless one says less.
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        self.inner.lock().state.consumer_timeout_ms()
+    }
+
     /// Its consumers, and whether they get messages.
     pub fn subscriptions(&self) -> Vec<(Subscription, Activity)> {
         let inner = self.inner.lock();

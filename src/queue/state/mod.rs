@@ -425,6 +425,11 @@ impl State {
         self.ready.head()
     }
 
+    /// How long consumers that say nothing else may take to settle a message, in milliseconds.
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        self.rules.consumer_timeout_ms
+    }
+
     /// How many messages are delivered and not settled.
     pub fn unacked_count(&self) -> usize {
         self.unacked.len()
