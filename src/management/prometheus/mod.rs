@@ -164,7 +164,13 @@ impl Exporter {
     }
 
     /// Writes a page. Blocks for as long as its pieces are taken.
-    fn write(&self, scope: Scope, filter: Filter, format: Format, send: &mut dyn FnMut(String) -> bool) {
+    fn write(
+        &self,
+        scope: Scope,
+        filter: Filter,
+        format: Format,
+        send: &mut dyn FnMut(String) -> Option<String>,
+    ) {
         let begin = time::now();
         let mut page = Page::new(format, send);
         let written = Scrape { exporter: self, scope, filter }.write(&mut page);
@@ -172,6 +178,26 @@ impl Exporter {
             let took_us = u64::try_from((time::now() - begin).as_micros()).unwrap_or(u64::MAX);
             self.last.lock()[scope as usize] = (took_us, bytes);
         }
+    }
+}
+
+/// A piece on its way. Whoever writes the page gets its buffer back: allocators are slow to notice what one thread always asks for
+/// and another always frees.
+struct Lent {
+    text: String,
+    back: std::sync::mpsc::Sender<String>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // The page may be written already.
+        let _ = self.back.send(std::mem::take(&mut self.text));
     }
 }
 
@@ -234,9 +260,11 @@ async fn answer(exporter: Arc<Exporter>, scope: Scope, uri: &Uri, headers: &Head
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut send = |piece: String| {
-            let sent = runtime.block_on(tokio::time::timeout(PATIENCE, sender.send(piece.into())));
-            matches!(sent, Ok(Ok(())))
+        let (back, spare) = std::sync::mpsc::channel();
+        let mut send = |text: String| {
+            let piece = Bytes::from_owner(Lent { text, back: back.clone() });
+            let sent = runtime.block_on(tokio::time::timeout(PATIENCE, sender.send(piece)));
+            matches!(sent, Ok(Ok(()))).then(|| spare.try_recv().unwrap_or_default())
         };
         exporter.write(scope, filter, format, &mut send);
         drop(permit);

@@ -403,7 +403,7 @@ fn a_page_of_many_queues_comes_in_pieces_between_which_everything_goes_on() {
         let always = DeleteIf { unused: false, empty: false };
         let name = QueueName::new(&format!("queue-{}", 2 + pieces));
         let _ = site.broker.delete_queue(&session, &name, always, &mut Wakes::default()).unwrap();
-        true
+        Some(piece)
     };
     site.exporter.write(Scope::PerObject, Filter::default(), Format::Text, &mut send);
     check_text(&page);

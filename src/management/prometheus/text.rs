@@ -64,15 +64,15 @@ pub(super) struct Gone;
 pub(super) struct Page<'a> {
     format: Format,
     piece: String,
-    /// Takes the pieces; false when nobody wants them any more.
-    send: &'a mut dyn FnMut(String) -> bool,
+    /// Takes the pieces, and gives a buffer for the next one; none when nobody wants them any more.
+    send: &'a mut dyn FnMut(String) -> Option<String>,
     sent_bytes: u64,
     /// The name of the metric at hand, and that of its samples.
     name: String,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(format: Format, send: &'a mut dyn FnMut(String) -> bool) -> Self {
+    pub(super) fn new(format: Format, send: &'a mut dyn FnMut(String) -> Option<String>) -> Self {
         Self { format, piece: String::new(), send, sent_bytes: 0, name: String::new() }
     }
 
@@ -149,10 +149,11 @@ impl<'a> Page<'a> {
     }
 
     fn hand_on(&mut self) -> Result<(), Gone> {
-        let next = String::with_capacity(PIECE_BYTES + 4096);
-        let piece = std::mem::replace(&mut self.piece, next);
+        let piece = std::mem::take(&mut self.piece);
         self.sent_bytes += piece.len() as u64;
-        if (self.send)(piece) { Ok(()) } else { Err(Gone) }
+        self.piece = (self.send)(piece).ok_or(Gone)?;
+        self.piece.clear();
+        Ok(())
     }
 
     /// Ends the page. Returns its length in bytes.
@@ -283,7 +284,7 @@ mod tests {
         let mut text = String::new();
         let mut send = |piece: String| {
             text.push_str(&piece);
-            true
+            Some(piece)
         };
         let mut page = Page::new(format, &mut send);
         write(&mut page);
@@ -349,7 +350,7 @@ mod tests {
         let mut pieces = 0;
         let mut send = |_: String| {
             pieces += 1;
-            false
+            None
         };
         let mut page = Page::new(Format::Text, &mut send);
         page.begin("", &COUNTER);
