@@ -2,6 +2,7 @@
 
 use super::connections;
 use crate::broker::connections::{Channel, Connection};
+use crate::management::statistics::Spans;
 use crate::management::{Answer, Call, error::Error, view};
 use crate::name::ChannelId;
 use std::sync::Arc;
@@ -23,12 +24,11 @@ fn rows(connections: &[Arc<Connection>]) -> Vec<Row> {
 }
 
 fn answer(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
+    let spans = call.spans()?;
     call.list(
         rows,
         |(_, _, name)| name.as_str(),
-        |call, (connection, channel, _), _| {
-            view::connection::channel(connection, channel, &call.node.broker.node)
-        },
+        move |call, (connection, channel, _), _| render(call, connection, channel, &spans),
     )
 }
 
@@ -51,12 +51,17 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let wanted = call.parameter("channel");
     let row = rows(&connections::visible(call)?).into_iter().find(|(_, _, name)| name == wanted);
     let (connection, channel, _) = row.ok_or(Error::NotFound)?;
-    let mut object = view::connection::channel(&connection, &channel, &call.node.broker.node);
+    let mut object = render(call, &connection, &channel, &call.spans()?);
     let consumers = super::consumers::of_channel(call, &connection, channel.id)?;
     object["consumer_details"] = consumers.into();
     object["publishes"] = serde_json::json!([]);
     object["deliveries"] = serde_json::json!([]);
     call.object(object)
+}
+
+fn render(call: &Call, connection: &Connection, channel: &Channel, spans: &Spans) -> serde_json::Value {
+    let details = call.node.statistics.of_channel(connection.id, channel.id, spans);
+    view::connection::channel(connection, channel, &call.node.broker.node, &details)
 }
 
 /// What is shown of the channel of a consumer.

@@ -5,7 +5,6 @@ use crate::management::statistics::Both;
 use crate::management::{Answer, Call, error::Error, view, view::overview::Totals};
 use crate::queue::classic;
 use serde_json::json;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let connections = connections::visible(call)?;
@@ -27,16 +26,20 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
             add(&mut sum, &figures.counters);
         }
     }
-    let (counters, statistics, spans) = (&call.node.broker.counters, &call.node.statistics, call.spans()?);
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    // What was published to exchanges is counted for the node as a whole.
-    sum.published = count(&counters.published);
-    let details = Both(
-        statistics.of_node(&spans),
-        statistics.of_vhosts(vhosts.iter().map(|vhost| &vhost.name), &spans),
-    );
-    let stats = view::overview::message_stats(&sum, count(&counters.dropped), &details);
-    let churn = view::node::churn(&view::node::sampled(&call.node, &call.node.usage()));
+    // Queues that are gone leave their counts behind, so that none of them falls.
+    call.node.broker.services.gone.lock().iter().for_each(|gone| add(&mut sum, gone));
+    let (statistics, spans) = (&call.node.statistics, call.spans()?);
+    let of_vhosts = statistics.of_vhosts(vhosts.iter().map(|vhost| &vhost.name), &spans);
+    // Who may not see all vhosts is told of no others.
+    let of_some = view::overview::sampled_stats(&of_vhosts);
+    let details = Both(statistics.of_node(&spans), of_vhosts);
+    let figures = view::node::sampled(&call.node, &call.node.usage());
+    let stats = if call.user()?.tags.is_monitoring() {
+        view::overview::message_stats(&sum, &view::node::messages(&figures), &details)
+    } else {
+        of_some
+    };
+    let churn = view::node::churn(&figures);
     call.object(view::overview::render(&call.node, &totals, stats, &churn, &details))
 }
 

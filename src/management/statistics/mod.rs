@@ -17,7 +17,7 @@ use super::error::Error;
 use super::query::Query;
 use super::view::stats::{self, Details, Figure, Group};
 use super::view::{connection, exchange, node, overview, queue};
-use crate::name::{ConnectionId, ExchangeName, QueueId, VhostName};
+use crate::name::{ChannelId, ConnectionId, ExchangeName, QueueId, VhostName};
 use crate::time::Duration;
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -83,6 +83,7 @@ pub struct Statistics {
     queues: Table<QueueId, { queue::FIGURES.len() }>,
     exchanges: Table<(VhostName, ExchangeName), { exchange::FIGURES.len() }>,
     connections: Table<ConnectionId, { connection::FIGURES.len() }>,
+    channels: Table<(ConnectionId, ChannelId), { connection::CHANNEL_FIGURES.len() }>,
     vhosts: Table<VhostName, { overview::FIGURES.len() }>,
     node: Table<(), { node::FIGURES.len() }>,
     live: watch::Sender<Option<Arc<Frame>>>,
@@ -97,6 +98,7 @@ impl Statistics {
             queues: Table::new(&queue::FIGURES),
             exchanges: Table::new(&exchange::FIGURES),
             connections: Table::new(&connection::FIGURES),
+            channels: Table::new(&connection::CHANNEL_FIGURES),
             vhosts: Table::new(&overview::FIGURES),
             node: Table::new(&node::FIGURES),
             live: watch::Sender::new(None),
@@ -128,6 +130,16 @@ impl Statistics {
         self.connections.tell(&id, *self.recent.lock(), spans)
     }
 
+    /// What is known of a channel.
+    pub(in crate::management) fn of_channel(
+        &self,
+        connection: ConnectionId,
+        id: ChannelId,
+        spans: &Spans,
+    ) -> Told {
+        self.channels.tell(&(connection, id), *self.recent.lock(), spans)
+    }
+
     /// What is known of vhosts together.
     pub(in crate::management) fn of_vhosts<'n>(
         &self,
@@ -154,6 +166,7 @@ impl Statistics {
         self.queues.sweep(at);
         self.exchanges.sweep(at);
         self.connections.sweep(at);
+        self.channels.sweep(at);
         self.vhosts.sweep(at);
     }
 

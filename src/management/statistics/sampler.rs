@@ -120,7 +120,12 @@ impl Sampler {
         }
         for connection in connections.iter().filter(|connection| connection.vhost == vhost.name) {
             totals.connections += 1;
-            totals.channels += connection.channels.lock().len();
+            let channels = connection.channels.lock().clone();
+            totals.channels += channels.len();
+            for channel in channels {
+                let figures = connection::channel_sampled(&channel.counts);
+                statistics.channels.add((connection.id, channel.id), BASIC, at, figures, points_max);
+            }
             let figures = connection::sampled(connection);
             let before = statistics.connections.add(connection.id, BASIC, at, figures, points_max);
             count(&mut counted[overview::BYTES..], &figures, before.as_ref().map(|before| &before[..]));

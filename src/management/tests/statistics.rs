@@ -1,6 +1,7 @@
 //! Rates, samples and events over HTTP. The clock is the test's.
 
 use super::*;
+use crate::counts::ChannelCounts;
 use crate::management::statistics::Sampler;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -100,6 +101,14 @@ fn rates_are_those_of_the_last_interval() {
     assert_eq!(overview["message_stats"]["publish_details"], json!({"rate": 3.0}));
     assert_eq!(overview["message_stats"]["drop_unroutable_details"], json!({"rate": 1.0}));
     assert_eq!(overview["queue_totals"]["messages_details"], json!({"rate": 2.0}));
+    assert_eq!(sampled.api.put("/vhosts/empty", Value::Null), created());
+    sampled.api.exists("outsider", "management", false);
+    let all = json!({"configure": "", "write": "", "read": ""});
+    assert_eq!(sampled.api.put("/permissions/empty/outsider", all), created());
+    let Got(200, overview) = sampled.api.as_user("outsider:p", "GET", "/overview", Value::Null) else {
+        panic!()
+    };
+    assert_eq!(overview["message_stats"], json!({}), "nothing of vhosts that it may not see");
     let exchange = sampled.get("/exchanges/%2F/amq.topic");
     assert_eq!(exchange["message_stats"]["publish_in_details"], json!({"rate": 1.0}));
     let vhost = sampled.get("/vhosts/%2F");
@@ -110,6 +119,26 @@ fn rates_are_those_of_the_last_interval() {
     let queue = sampled.get("/queues/%2F/q");
     assert_eq!(queue["messages_details"], json!({"rate": -2.0}), "a length may fall");
     assert_eq!(queue["message_stats"]["publish_details"], json!({"rate": 0.0}));
+}
+
+#[test]
+fn a_channel_has_its_own_rates() {
+    let mut sampled = Sampled::start();
+    let outbox = sampled.api.connect("guest", 4002);
+    let connection = sampled.api.broker.connections.get(outbox.connection).unwrap();
+    sampled.pass();
+    let counts =
+        ChannelCounts { published: 20, confirmed: 10, delivered: 3, got_ack: 2, ..Default::default() };
+    connection.channels.lock()[0].counts = counts;
+    sampled.pass();
+    let channel = &sampled.get("/channels")[0];
+    let stats = &channel["message_stats"];
+    assert_eq!((&stats["publish"], &stats["publish_details"]), (&json!(20), &json!({"rate": 4.0})));
+    assert_eq!((&stats["confirm"], &stats["confirm_details"]), (&json!(10), &json!({"rate": 2.0})));
+    assert_eq!(
+        (&stats["deliver_get"], &stats["get"], &stats["deliver_no_ack"]),
+        (&json!(5), &json!(2), &json!(3))
+    );
 }
 
 #[test]
@@ -172,6 +201,7 @@ fn what_is_gone_is_forgotten_and_what_it_counted_is_not() {
     assert_eq!(vhost["message_stats"]["get"], json!(4));
     assert_eq!(vhost["message_stats"]["get_details"], json!({"rate": 0.0}), "and does not fall");
     assert_eq!(vhost["messages_details"], json!({"rate": -1.2}));
+    assert_eq!(sampled.get("/overview")["message_stats"]["get"], json!(4));
     assert_eq!(sampled.api.node.statistics.queue_count(), 0);
 }
 

@@ -1,8 +1,10 @@
 //! Connections and channels.
 
 use super::arguments;
+use super::fields::Wanted;
 use super::stats::{self, Details, Figure, Group};
 use crate::broker::connections::{Channel, Connection};
+use crate::counts::ChannelCounts;
 use crate::name::ChannelId;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -68,9 +70,48 @@ pub(in crate::management) fn channel_name(connection: &Connection, channel: Chan
     format!("{} ({channel})", connection.name)
 }
 
+/// What is sampled of a channel.
+pub(in crate::management) const CHANNEL_FIGURES: [Figure; 12] = [
+    ("publish", Group::Messages),
+    ("confirm", Group::Messages),
+    ("return_unroutable", Group::Messages),
+    ("drop_unroutable", Group::Messages),
+    ("deliver", Group::Messages),
+    ("deliver_no_ack", Group::Messages),
+    ("deliver_get", Group::Messages),
+    ("get", Group::Messages),
+    ("get_no_ack", Group::Messages),
+    ("get_empty", Group::Messages),
+    ("ack", Group::Messages),
+    ("redeliver", Group::Messages),
+];
+
+/// These of a channel.
+pub(in crate::management) fn channel_sampled(counts: &ChannelCounts) -> [u64; CHANNEL_FIGURES.len()] {
+    [
+        counts.published,
+        counts.confirmed,
+        counts.returned,
+        counts.dropped,
+        counts.delivered_ack,
+        counts.delivered,
+        counts.delivered_ack + counts.delivered + counts.got_ack + counts.got,
+        counts.got_ack,
+        counts.got,
+        counts.got_empty,
+        counts.acked,
+        counts.redelivered,
+    ]
+}
+
 /// A channel of a connection.
-pub(in crate::management) fn channel(connection: &Connection, channel: &Channel, node: &str) -> Value {
-    json!({
+pub(in crate::management) fn channel(
+    connection: &Connection,
+    channel: &Channel,
+    node: &str,
+    details: &dyn Details,
+) -> Value {
+    let mut object = json!({
         "name": channel_name(connection, channel.id),
         "number": channel.id.0,
         "node": node,
@@ -94,7 +135,12 @@ pub(in crate::management) fn channel(connection: &Connection, channel: &Channel,
         "global_prefetch_count": channel.global_prefetch,
         "pending_raft_commands": 0,
         "cached_segments": 0,
-    })
+    });
+    let counts = stats::named(&CHANNEL_FIGURES, &channel_sampled(&channel.counts));
+    if let Some(stats) = stats::message_stats(&counts, details, &Wanted::All) {
+        object["message_stats"] = stats;
+    }
+    object
 }
 
 /// What is shown of a channel beside its consumers.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is sampled of a node.
-pub(in crate::management) const FIGURES: [Figure; 18] = [
+pub(in crate::management) const FIGURES: [Figure; 21] = [
     ("connection_created", Group::Node),
     ("connection_closed", Group::Node),
     ("channel_created", Group::Node),
@@ -28,6 +28,9 @@ pub(in crate::management) const FIGURES: [Figure; 18] = [
     ("context_switches", Group::Node),
     ("publish", Group::Messages),
     ("drop_unroutable", Group::Messages),
+    ("return_unroutable", Group::Messages),
+    ("confirm", Group::Messages),
+    ("get_empty", Group::Messages),
 ];
 
 /// How many of these are churn.
@@ -38,6 +41,7 @@ const OF_NODE: usize = 16;
 /// These of the node.
 pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURES.len()] {
     let (counters, store) = (&node.broker.counters, node.broker.store.counters());
+    let channels = *counters.channels.lock();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     [
         count(&counters.connections_created),
@@ -59,7 +63,15 @@ pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURE
         usage.context_switches,
         count(&counters.published),
         count(&counters.dropped),
+        count(&counters.returned),
+        channels.confirmed,
+        channels.got_empty,
     ]
+}
+
+/// What happened to messages that is counted for the node as a whole.
+pub(in crate::management) fn messages(figures: &[u64; FIGURES.len()]) -> Vec<(&'static str, u64)> {
+    stats::named(&FIGURES, figures).into_iter().skip(OF_NODE).collect()
 }
 
 /// What came and went since the node started.

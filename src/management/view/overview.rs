@@ -29,16 +29,21 @@ pub(in crate::management) const PUBLISH: usize = queue::LENGTHS;
 /// Where bytes begin among them.
 pub(in crate::management) const BYTES: usize = queue::FIGURES.len();
 
-/// Adds what happened in a vhost, as of the last sample.
+/// Adds what happened in vhosts, as of the last sample.
 pub(super) fn extend_sampled(object: &mut Value, told: &Told) {
-    let (counters, bytes) = (&FIGURES[PUBLISH..BYTES], &FIGURES[BYTES..]);
-    let known = |figures: &'static [Figure]| -> Vec<(&str, u64)> {
-        figures.iter().filter_map(|(name, _)| Some((*name, told.value(name)?))).collect()
-    };
-    if let Some(stats) = stats::message_stats(&known(counters), told, &Wanted::All) {
+    if let Some(stats) = sampled_stats(told) {
         object["message_stats"] = stats;
     }
-    stats::extend(object, stats::figures(&known(bytes), told));
+    stats::extend(object, stats::figures(&known(&FIGURES[BYTES..], told), told));
+}
+
+/// What happened to messages in vhosts, as of the last sample.
+pub(in crate::management) fn sampled_stats(told: &Told) -> Option<Value> {
+    stats::message_stats(&known(&FIGURES[PUBLISH..BYTES], told), told, &Wanted::All)
+}
+
+fn known(figures: &[Figure], told: &Told) -> Vec<(&'static str, u64)> {
+    figures.iter().filter_map(|(name, _)| Some((*name, told.value(name)?))).collect()
 }
 
 /// How much there is, in the vhosts that the user may see.
@@ -117,14 +122,15 @@ pub(super) fn object_totals(totals: &Totals) -> Value {
     })
 }
 
-/// What happened to messages in all queues, and how many reached none.
+/// What happened to messages: in queues, and before they reached any. What is counted for the node as a whole counts.
 pub(in crate::management) fn message_stats(
-    counters: &Counters,
-    unroutable: u64,
+    in_queues: &Counters,
+    of_node: &[(&'static str, u64)],
     details: &dyn Details,
 ) -> Option<Value> {
-    let mut counters = queue::message_stats(counters).to_vec();
-    counters.push(("drop_unroutable", unroutable));
+    let is_of_node = |name: &str| of_node.iter().any(|(other, _)| *other == name);
+    let in_queues = queue::message_stats(in_queues).into_iter().filter(|(name, _)| !is_of_node(name));
+    let counters: Vec<_> = in_queues.chain(of_node.iter().copied()).collect();
     stats::message_stats(&counters, details, &Wanted::All)
 }
 
