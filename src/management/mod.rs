@@ -14,6 +14,7 @@ mod error;
 mod headers;
 mod live;
 mod node;
+mod openapi;
 pub mod prometheus;
 mod query;
 mod routes;
@@ -298,6 +299,7 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, permissions::list_of_topics),
     route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
     route(Method::POST, "/api/config/reload", Administrator, configuration::reload),
+    route(Method::GET, "/api/openapi.json", Anyone, routes::openapi::show),
 ];
 
 /// What a route's function answers with.

@@ -204,8 +204,9 @@ struct Page {
 
 impl Page {
     fn from_query(query: &Query) -> Result<Option<Page>, Error> {
-        let Some(number) = query.number("page")? else { return Ok(None) };
+        // A size that is none is refused also where no page is asked for.
         let size = query.number("page_size")?.unwrap_or(PAGE_SIZE_DEFAULT);
+        let Some(number) = query.number("page")? else { return Ok(None) };
         if number == 0 || size == 0 || size > PAGE_SIZE_MAX {
             return Err(Error::InvalidPage { page: number, size });
         }
@@ -388,6 +389,7 @@ mod tests {
             ("page=1&page_size=501", "Invalid pagination parameters: page number 1, page size 501"),
             ("page=0", "Invalid pagination parameters: page number 0, page size 100"),
             ("page=a", "Pagination parameters are invalid"),
+            ("page_size=a", "Pagination parameters are invalid"),
             ("page=1&name=[&use_regex=true", "Pagination parameters are invalid"),
         ] {
             assert_eq!(ask(text).unwrap_err().to_string(), reason);

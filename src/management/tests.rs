@@ -7,6 +7,7 @@ mod definitions;
 mod governing;
 mod health;
 mod local;
+mod openapi;
 mod statistics;
 mod uploading;
 mod vhosts;
@@ -257,6 +258,8 @@ fn users_are_put_as_a_whole() {
     assert_eq!(api.put("/users/u", json!({"password": "p"})), bad("tags_not_present"));
     let both = json!({"password": "p", "password_hash": "h", "tags": ""});
     assert_eq!(api.put("/users/u", both), bad("both_password_and_password_hash_are_provided"));
+    let no_algorithm = json!({"password": "p", "tags": "", "hashing_algorithm": {}});
+    assert_eq!(api.put("/users/u", no_algorithm), bad("hashing_algorithm must be a string"));
     assert_eq!(api.put("/users/u", json!({"password": "p", "tags": "management"})), created());
     let Got(_, user) = api.get("/users/u");
     assert_eq!((&user["tags"], &user["limits"]), (&json!(["management"]), &json!({})));

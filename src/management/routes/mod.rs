@@ -15,6 +15,7 @@ pub(super) mod home;
 pub(super) mod limits;
 pub(super) mod live;
 pub(super) mod nodes;
+pub(super) mod openapi;
 pub(super) mod overview;
 pub(super) mod parameters;
 pub(super) mod permissions;

@@ -46,15 +46,15 @@ pub(in crate::management) fn put(call: &Call) -> Result<Answer, Error> {
 /// The password that an object has: plain, as a hash, or none.
 ///
 /// # Errors
-/// 400 for both.
+/// 400 for both, and for what is no text.
 pub(in crate::management) fn new_password(body: &Body) -> Result<NewPassword, Error> {
+    let algorithm = body.text("hashing_algorithm")?;
     match (body.text("password")?, body.text("password_hash")?) {
         (Some(_), Some(_)) => Err(Error::BadRequest("both_password_and_password_hash_are_provided".into())),
         (Some(""), None) | (None, Some("") | None) => Ok(NewPassword::Nothing),
         (Some(password), None) => Ok(NewPassword::Plain(password.as_bytes().to_vec())),
         (None, Some(hash)) => {
             // Tools that send hashes of their own leave the name away: the hash's length tells as much.
-            let algorithm = body.text("hashing_algorithm")?;
             let algorithm = algorithm.unwrap_or_else(|| Algorithm::of_hash(hash).name());
             Ok(NewPassword::Hash { hash: hash.into(), algorithm: algorithm.into() })
         }

@@ -34,9 +34,9 @@ pub(in crate::management) const FIGURES: [Figure; 21] = [
 ];
 
 /// How many of these are churn.
-const CHURN: usize = 7;
+pub(in crate::management) const CHURN: usize = 7;
 /// How many of these are shown of a node; the others are the overview's.
-const OF_NODE: usize = 16;
+pub(in crate::management) const OF_NODE: usize = 16;
 
 /// These of the node.
 pub(in crate::management) fn sampled(node: &Node, usage: &Usage) -> [u64; FIGURES.len()] {

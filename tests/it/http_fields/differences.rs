@@ -28,6 +28,73 @@ pub(super) const PASSED_OVER: &[(&str, &str)] = &[
         r"value (\.queue_totals|\[v\]|)\.messages(_ready)?: [25] [36]",
         "RabbitMQ adds the messages of quorum queues to the others only now and then",
     ),
+    (r"value .*\bpassword_hash: .*", "each hash has a salt of its own"),
+];
+
+pub(super) const DIFFERENCES: &[Difference] = &[
+    differs(
+        ".*",
+        r"missing .*\.(garbage_collection|reductions|backing_queue_status|recoverable_slaves|open_files)\b.*",
+        "of Erlang's processes and of the files of RabbitMQ's queues",
+    ),
+    differs(
+        "/nodes.*",
+        r"missing .*\.(gc_\w+|mnesia_\w+|msg_store_\w+|queue_index_\w+|ra_open_file_metrics|metrics_gc_queue_length|io_\w+|queue_slave_procs)\b.*",
+        "of Erlang's memory and of RabbitMQ's stores",
+    ),
+    differs("/nodes/NODE/memory", r"more \.memory\.(metadata_store|metadata_store_ets)", "newer than 3.10"),
+    differs(
+        "/nodes.*",
+        r"(missing|more|value) .*\.(applications|log_files|config_files|enabled_plugins)\[.*",
+        "what a node is made of: it is another program, and logs where it is told to",
+    ),
+    differs("/nodes.*", r"more .*\.store\b.*", "what only Warren says: its journal"),
+    differs("/nodes.*", r"more .*\.(being_drained|rabbitmq_version)", "newer than 3.10"),
+    differs(
+        "/nodes.*",
+        r"(missing|value) .*\.auth_mechanisms\[.*",
+        "in words; and no demonstration mechanism",
+    ),
+    differs(
+        "/(nodes.*|overview)",
+        r"(missing|more|value|type) .*\.(contexts|listeners)\[.*",
+        "listeners are those of this node, with this server's options",
+    ),
+    differs(
+        "/(nodes.*|overview)",
+        r"(missing|more|value) .*\.exchange_types\[.*",
+        "the types are this broker's, in its words, and RabbitMQ's own internal one is not among them",
+    ),
+    differs(
+        "/overview",
+        r"more \.(cluster_tags|node_tags|crypto_lib_version|default_queue_type|is_op_policy_updating_enabled|release_series_support_status)",
+        "newer than 3.10",
+    ),
+    differs(
+        "/(overview|definitions.*)",
+        r"value \.(management_version|product_name|product_version|rabbit_version|rabbitmq_version|erlang_version|erlang_full_version): .*",
+        "another product, which behaves as another version and has no Erlang",
+    ),
+    differs(
+        "/overview|/cluster-name",
+        r"value \.(cluster_)?name: .*",
+        "of a cluster that nobody named: RabbitMQ takes the machine's name, Warren the node's",
+    ),
+    differs(
+        "/overview",
+        r"value \.object_totals\.exchanges: 15 16",
+        "`amq.rabbitmq.event` is always there, not by a plugin",
+    ),
+    differs(
+        "/vhosts(/v)?",
+        r"more .*\b(protected_from_deletion|metadata\.default_queue_type)",
+        "newer than 3.10",
+    ),
+    differs(
+        "/vhosts(/v)?",
+        r"value .*\.default_queue_type: .undefined. .classic.",
+        "as RabbitMQ 4 shows that none was set",
+    ),
     differs("/exchanges.*", r"more .*\.policy", "newer than 3.10, which says it where there is one"),
     differs(
         "/exchanges.*",
