@@ -6,6 +6,8 @@ pub mod log_exchange;
 mod log_file;
 pub mod logging;
 mod monitor;
+pub mod service;
+pub mod summary;
 
 use crate::amqp::driver::{self, Anonymous};
 use crate::amqp::handshake::Limits;
@@ -23,6 +25,7 @@ use crate::time::{self, Duration};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use summary::Summary;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -192,6 +195,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     listening: Vec<(&'static str, SocketAddr)>,
+    /// What the start came to.
+    pub summary: Summary,
 }
 
 impl Server {
@@ -215,9 +220,14 @@ impl Server {
         let sync_delay = config.durability.sync_delay();
         let options = store::Options { sync_delay, ..store::Options::new(&config.data_dir) };
         let (store, recovered) = store::open(options)?;
-        report(&recovered.report, time::now() - started);
+        let took = time::now() - started;
+        report(&recovered.report, took);
+        let mut summary = Summary::new(&config, &recovered, took);
         let has_user = !loadable.as_ref().is_some_and(management::Loadable::has_users);
         let mut defaults = Defaults { has_user, ..defaults(&config) };
+        if has_user && summary.is_first_start() {
+            summary.set_new_user(&config.default_user);
+        }
         if let Some(endpoint) = &config.otlp_endpoint {
             defaults.tracer = Tracer::start(endpoint, &defaults.node)?;
         }
@@ -243,6 +253,7 @@ impl Server {
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
         }
+        summary.set_listening(&listening);
         let node = Arc::new(node(&live, &broker, &listening));
         tasks.spawn(management::sample(Arc::clone(&node), stopped.clone()));
         let serve = || Serve {
@@ -256,7 +267,7 @@ impl Server {
         for (protocol, listener) in bound {
             (protocol.serve)(listener, serve(), &mut tasks);
         }
-        Ok(Server { broker, config: live, store, stop, tasks, listening })
+        Ok(Server { broker, config: live, store, stop, tasks, listening, summary })
     }
 
     /// Where a protocol listens, `amqp`, `http` or `http/prometheus`: the ports the system chose for those given as 0.

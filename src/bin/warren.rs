@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use warren::config::{ConfigError, Configuration, Flags, Verdict, command};
-use warren::server::Server;
 use warren::server::logging::Logs;
+use warren::server::{Server, service};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -104,10 +104,12 @@ async fn serve(configuration: Configuration, logs: Logs) -> ExitCode {
             _ => info!("ignored: {finding}"),
         }
     }
+    service::starting("recovering what the data directory holds");
     let server = match Server::start(configuration).await {
         Ok(server) => server,
         Err(error) => {
             error!("{error}");
+            service::stopping(&error.to_string());
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
@@ -123,22 +125,29 @@ async fn serve(configuration: Configuration, logs: Logs) -> ExitCode {
     };
     let is_guest = is_guest && server.broker.users.user("guest").is_some();
     welcome(&server, &user, is_guest);
+    service::feed_watchdog(server.broker.store.clone(), logs.clone());
+    let serves = format!("serves {}", server.summary.listeners());
+    service::ready(&serves);
     loop {
         tokio::select! {
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
             _ = signals.hangup.recv() => {
+                service::reloading();
                 reopen(&logs);
                 reload(&server).await;
+                service::ready(&serves);
             }
             _ = signals.user1.recv() => reopen(&logs),
             failed = server.failed() => {
                 // The promise: rather no broker than one that confirms what may be lost.
                 error!(%failed, "the journal cannot be made durable; ending without confirming anything more");
+                service::stopping("the journal cannot be made durable");
                 return ExitCode::from(EXIT_IO);
             }
         }
     }
+    service::stopping("closing connections and the store");
     match server.stop().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -186,6 +195,7 @@ async fn reload(server: &Server) {
 
 /// Where things are, for somebody who sees the broker for the first time.
 fn welcome(server: &Server, user: &str, is_guest: bool) {
+    info!("{}", server.summary);
     if let Some(address) = server.address("amqp") {
         let login = if is_guest { "guest:guest@" } else { "" };
         info!("ready: connect to amqp://{login}127.0.0.1:{}", address.port());
