@@ -1,5 +1,6 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
+pub mod doctor;
 pub mod huge_pages;
 mod local_socket;
 pub mod log_exchange;
@@ -60,6 +61,13 @@ const PROTOCOLS: &[Protocol] = &[
         serve: serve_prometheus,
     },
 ];
+
+/// Where a node with this configuration listens, and for what.
+fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    PROTOCOLS
+        .iter()
+        .flat_map(move |one| (one.addresses)(config).into_iter().map(move |address| (one.name, address)))
+}
 
 fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
     let Serve { config, broker, stop, .. } = serve;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use warren::config::{ConfigError, Configuration, Flags, Verdict, command};
 use warren::server::logging::Logs;
-use warren::server::{Server, service};
+use warren::server::{Server, doctor, service};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +35,8 @@ enum Command {
     /// Look at the configuration without running the broker
     #[command(subcommand)]
     Config(command::Command),
+    /// Look at the machine as the broker would find it, and advise
+    Doctor(doctor::Command),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let flags = match arguments.command {
         Some(Command::Serve(flags)) => flags,
         Some(Command::Config(command)) => return look_at_config(&command, environment),
+        Some(Command::Doctor(command)) => return ask_doctor(&command, environment),
         None => arguments.flags,
     };
     let configuration = match Configuration::load(&flags, environment) {
@@ -81,6 +84,13 @@ fn look_at_config(
         }
         Err(error) => invalid(&error),
     }
+}
+
+fn ask_doctor(command: &doctor::Command, environment: impl Iterator<Item = (String, String)>) -> ExitCode {
+    let (text, is_well) = command.run(environment);
+    // Whoever reads it may stop reading.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn invalid(error: &ConfigError) -> ExitCode {

@@ -64,7 +64,7 @@ fn times(bytes: u64, part: f64) -> u64 {
 }
 
 /// The memory that there is: as configured, or of the container or, without a limit there, of the machine.
-fn total_bytes(config: &Config) -> Option<u64> {
+pub(super) fn total_bytes(config: &Config) -> Option<u64> {
     config.total_memory_bytes.or_else(machine_bytes)
 }
 

@@ -3,6 +3,7 @@
 use crate::support::broker::Process;
 use crate::support::http::request;
 use crate::support::raw::PATIENCE;
+use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -130,4 +131,70 @@ fn the_log_sums_a_start_up() {
     assert!(said.contains("; recovered 2 vhosts, "), "{said}");
     assert!(said.ends_with(" ms, after an end that was none of ours"), "{said}");
     process.stop();
+}
+
+/// What `warren doctor` says, as objects, and its exit code.
+fn doctor(arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    let output = command.env_clear().args(["doctor", "--format", "json"]).args(arguments).output().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn the_doctor_knows_a_warren_that_runs_from_somebody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let process = Process::start(&data);
+    let [amqp, http, metrics] =
+        [Some(process.target.amqp), process.target.management, process.target.metrics]
+            .map(|it| it.unwrap().to_string());
+    let ports = ["--listen", &amqp, "--management-listen", &http, "--prometheus-listen", &metrics];
+    let (findings, _) = doctor(&[&["--data-dir", data.to_str().unwrap()], &ports[..]].concat());
+    let of = |findings: &[Value], check: &str| -> Vec<Value> {
+        findings.iter().filter(|finding| finding["check"] == check).cloned().collect()
+    };
+    let found = of(&findings, "port");
+    assert_eq!(found.len(), 3);
+    for port in found {
+        let text = port["text"].as_str().unwrap();
+        assert!(
+            text.ends_with(&format!("is taken by a Warren that runs (process {})", process.id())),
+            "{text}"
+        );
+        assert_eq!(port["verdict"], "ok");
+    }
+    for check in
+        ["configuration", "open files", "data directory", "file system", "disk", "fsync", "clock", "memory"]
+    {
+        assert!(!of(&findings, check).is_empty(), "{check}: {findings:?}");
+    }
+    assert!(of(&findings, "fsync")[0]["text"].as_str().unwrap().contains(" µs for "), "{findings:?}");
+    process.stop();
+    let mut left = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| name.to_string_lossy().starts_with("doctor-")), "it leaves nothing behind");
+
+    let listener = std::net::TcpListener::bind(&amqp).unwrap();
+    let (findings, code) = doctor(&[&["--data-dir", data.to_str().unwrap()], &ports[..]].concat());
+    let port = &of(&findings, "port")[0];
+    let text = port["text"].as_str().unwrap();
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    assert_eq!((&port["verdict"], code), (&"problem".into(), Some(1)));
+    assert!(port["advice"].as_str().unwrap().starts_with("stop it, or"), "{port}");
+    drop(listener);
+}
+
+#[test]
+fn the_doctor_reads_the_configuration_and_says_for_people_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("warren.conf");
+    std::fs::write(&file, "heartbeet = 3\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_warren"))
+        .env_clear()
+        .args(["doctor", "--config", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = format!("problem  configuration: {}:1: unknown setting heartbeet", file.display());
+    assert!(text.starts_with(&expected) && text.ends_with("0 ok, 0 warnings, 1 problems\n"), "{text}");
+    assert_eq!(output.status.code(), Some(1));
 }
