@@ -74,7 +74,14 @@ fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) 
     let config = Arc::clone(config);
     tasks.spawn(listener::accept(listener, config.subscribe(), stop, move |stream, peer, local| {
         // As it is now: a connection keeps what it began with.
-        driver::run(stream, driver::Ends { peer, local }, settings(&config.config()), Arc::clone(&broker))
+        let settings = settings(&config.config());
+        let broker = Arc::clone(&broker);
+        async move {
+            // A drained node closes before it has read anything.
+            if !broker.is_drained() {
+                driver::run(stream, driver::Ends { peer, local }, settings, broker).await;
+            }
+        }
     }));
 }
 

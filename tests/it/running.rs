@@ -1,9 +1,12 @@
 //! How a node is run: what the service manager is told, and what the log says of a start.
 
+use crate::support::Scenario;
 use crate::support::broker::Process;
 use crate::support::http::request;
 use crate::support::raw::PATIENCE;
 use serde_json::Value;
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -197,4 +200,37 @@ fn the_doctor_reads_the_configuration_and_says_for_people_what_is_wrong() {
     let expected = format!("problem  configuration: {}:1: unknown setting heartbeet", file.display());
     assert!(text.starts_with(&expected) && text.ends_with("0 ok, 0 warnings, 1 problems\n"), "{text}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_drained_node_closes_clients_and_takes_none_until_it_is_revived() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("data"));
+    let t = Scenario::new(process.target, false);
+    let ask = |method: &str, path: &str| {
+        let (status, body) = request(process.target.management.unwrap(), method, path, "guest:guest", "");
+        (status, serde_json::from_str::<Value>(&body).unwrap_or_default())
+    };
+    let node = ask("GET", "/api/nodes").1[0]["name"].as_str().unwrap().to_owned();
+    let stands = || {
+        let checks = ["is-in-service", "ready-to-serve-clients"];
+        let checks = checks.map(|check| ask("GET", &format!("/api/health/checks/{check}")).0);
+        (checks, ask("GET", "/api/nodes").1[0]["being_drained"].clone())
+    };
+    assert_eq!(ask("POST", "/api/nodes/other@here/drain").0, 404);
+    assert_eq!(stands(), ([200, 200], false.into()));
+    let mut c = t.open();
+    assert_eq!(ask("POST", &format!("/api/nodes/{node}/drain")).0, 204);
+    c.expect_connection_close(
+        "320 CONNECTION_FORCED - broker forced connection closure with reason 'Node was put into maintenance mode'",
+    );
+    assert_eq!(stands(), ([503, 503], true.into()));
+    let mut stream = TcpStream::connect(process.target.amqp).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "who connects is closed");
+    assert_eq!(ask("POST", "/api/nodes/other@here/revive").0, 404);
+    assert_eq!(ask("POST", &format!("/api/nodes/{node}/revive")).0, 204);
+    assert_eq!(stands(), ([200, 200], false.into()));
+    t.open().close();
+    process.stop();
 }
