@@ -1,11 +1,14 @@
 //! The composition root: opens the store, builds the broker, binds the listeners, and ends it all in order.
 
+pub mod doctor;
 pub mod huge_pages;
 mod local_socket;
 pub mod log_exchange;
 mod log_file;
 pub mod logging;
 mod monitor;
+pub mod service;
+pub mod summary;
 
 use crate::amqp::driver::{self, Anonymous};
 use crate::amqp::handshake::Limits;
@@ -23,6 +26,7 @@ use crate::time::{self, Duration};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use summary::Summary;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -58,12 +62,26 @@ const PROTOCOLS: &[Protocol] = &[
     },
 ];
 
+/// Where a node with this configuration listens, and for what.
+fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    PROTOCOLS
+        .iter()
+        .flat_map(move |one| (one.addresses)(config).into_iter().map(move |address| (one.name, address)))
+}
+
 fn serve_amqp(listener: TcpListener, serve: Serve<'_>, tasks: &mut JoinSet<()>) {
     let Serve { config, broker, stop, .. } = serve;
     let config = Arc::clone(config);
     tasks.spawn(listener::accept(listener, config.subscribe(), stop, move |stream, peer, local| {
         // As it is now: a connection keeps what it began with.
-        driver::run(stream, driver::Ends { peer, local }, settings(&config.config()), Arc::clone(&broker))
+        let settings = settings(&config.config());
+        let broker = Arc::clone(&broker);
+        async move {
+            // A drained node closes before it has read anything.
+            if !broker.is_drained() {
+                driver::run(stream, driver::Ends { peer, local }, settings, broker).await;
+            }
+        }
     }));
 }
 
@@ -192,6 +210,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     listening: Vec<(&'static str, SocketAddr)>,
+    /// What the start came to.
+    pub summary: Summary,
 }
 
 impl Server {
@@ -215,9 +235,14 @@ impl Server {
         let sync_delay = config.durability.sync_delay();
         let options = store::Options { sync_delay, ..store::Options::new(&config.data_dir) };
         let (store, recovered) = store::open(options)?;
-        report(&recovered.report, time::now() - started);
+        let took = time::now() - started;
+        report(&recovered.report, took);
+        let mut summary = Summary::new(&config, &recovered, took);
         let has_user = !loadable.as_ref().is_some_and(management::Loadable::has_users);
         let mut defaults = Defaults { has_user, ..defaults(&config) };
+        if has_user && summary.is_first_start() {
+            summary.set_new_user(&config.default_user);
+        }
         if let Some(endpoint) = &config.otlp_endpoint {
             defaults.tracer = Tracer::start(endpoint, &defaults.node)?;
         }
@@ -243,6 +268,7 @@ impl Server {
             info!(protocol = protocol.name, %address, "listening");
             listening.push((protocol.name, address));
         }
+        summary.set_listening(&listening);
         let node = Arc::new(node(&live, &broker, &listening));
         tasks.spawn(management::sample(Arc::clone(&node), stopped.clone()));
         let serve = || Serve {
@@ -256,7 +282,7 @@ impl Server {
         for (protocol, listener) in bound {
             (protocol.serve)(listener, serve(), &mut tasks);
         }
-        Ok(Server { broker, config: live, store, stop, tasks, listening })
+        Ok(Server { broker, config: live, store, stop, tasks, listening, summary })
     }
 
     /// Where a protocol listens, `amqp`, `http` or `http/prometheus`: the ports the system chose for those given as 0.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use warren::config::{ConfigError, Configuration, Flags, Verdict, command};
-use warren::server::Server;
 use warren::server::logging::Logs;
+use warren::server::{Server, doctor, service};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +35,8 @@ enum Command {
     /// Look at the configuration without running the broker
     #[command(subcommand)]
     Config(command::Command),
+    /// Look at the machine as the broker would find it, and advise
+    Doctor(doctor::Command),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let flags = match arguments.command {
         Some(Command::Serve(flags)) => flags,
         Some(Command::Config(command)) => return look_at_config(&command, environment),
+        Some(Command::Doctor(command)) => return ask_doctor(&command, environment),
         None => arguments.flags,
     };
     let configuration = match Configuration::load(&flags, environment) {
@@ -83,6 +86,13 @@ fn look_at_config(
     }
 }
 
+fn ask_doctor(command: &doctor::Command, environment: impl Iterator<Item = (String, String)>) -> ExitCode {
+    let (text, is_well) = command.run(environment);
+    // Whoever reads it may stop reading.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn invalid(error: &ConfigError) -> ExitCode {
     eprintln!("warren: {error}");
     ExitCode::from(EXIT_CONFIG)
@@ -104,10 +114,12 @@ async fn serve(configuration: Configuration, logs: Logs) -> ExitCode {
             _ => info!("ignored: {finding}"),
         }
     }
+    service::starting("recovering what the data directory holds");
     let server = match Server::start(configuration).await {
         Ok(server) => server,
         Err(error) => {
             error!("{error}");
+            service::stopping(&error.to_string());
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
@@ -123,22 +135,29 @@ async fn serve(configuration: Configuration, logs: Logs) -> ExitCode {
     };
     let is_guest = is_guest && server.broker.users.user("guest").is_some();
     welcome(&server, &user, is_guest);
+    service::feed_watchdog(server.broker.store.clone(), logs.clone());
+    let serves = format!("serves {}", server.summary.listeners());
+    service::ready(&serves);
     loop {
         tokio::select! {
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
             _ = signals.hangup.recv() => {
+                service::reloading();
                 reopen(&logs);
                 reload(&server).await;
+                service::ready(&serves);
             }
             _ = signals.user1.recv() => reopen(&logs),
             failed = server.failed() => {
                 // The promise: rather no broker than one that confirms what may be lost.
                 error!(%failed, "the journal cannot be made durable; ending without confirming anything more");
+                service::stopping("the journal cannot be made durable");
                 return ExitCode::from(EXIT_IO);
             }
         }
     }
+    service::stopping("closing connections and the store");
     match server.stop().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -186,6 +205,7 @@ async fn reload(server: &Server) {
 
 /// Where things are, for somebody who sees the broker for the first time.
 fn welcome(server: &Server, user: &str, is_guest: bool) {
+    info!("{}", server.summary);
     if let Some(address) = server.address("amqp") {
         let login = if is_guest { "guest:guest@" } else { "" };
         info!("ready: connect to amqp://{login}127.0.0.1:{}", address.port());

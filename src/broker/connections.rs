@@ -207,6 +207,7 @@ impl Broker {
             queues: Mutex::default(),
         });
         self.connections.by_id.insert(connection.id, Arc::clone(&connection));
+        self.close_if_drained(&connection);
         self.emit("connection.created", &connection.actor(), |fields| connection.describe(fields));
         self.counters.connections_created.fetch_add(1, Ordering::Relaxed);
         connection

@@ -12,6 +12,7 @@ pub mod consume;
 pub mod counters;
 mod dead_letters;
 pub mod declare;
+mod drain;
 mod enqueue;
 pub mod error;
 pub mod events;
@@ -52,7 +53,7 @@ use crate::telemetry::Tracer;
 use crate::time::{self, Millis};
 use dashmap::DashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tracing::info;
 
 /// A result that is to be told only when the journal is synced up to a position.
@@ -120,6 +121,8 @@ pub struct Broker {
     counting_exchanges: parking_lot::Mutex<()>,
     parameters: parking_lot::RwLock<parameters::Parameters>,
     replies: DashMap<String, replies::ReplyConsumer>,
+    /// In maintenance.
+    is_drained: AtomicBool,
     next_queue_id: AtomicU64,
     next_consumer_id: AtomicU64,
     next_connection_id: AtomicU64,

@@ -19,7 +19,7 @@ use crate::time;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use tracing::warn;
 
 /// Whoever lists all queues holds one of the map's shards at a time, and must not hold it for long however many queues there are.
@@ -157,6 +157,7 @@ impl Broker {
             replies: DashMap::new(),
             deadlines: Arc::clone(&services.deadlines),
             services: Arc::new(services),
+            is_drained: AtomicBool::new(false),
             next_queue_id: AtomicU64::new(next_queue_id.0.max(1)),
             next_consumer_id: AtomicU64::new(1),
             next_connection_id: AtomicU64::new(1),

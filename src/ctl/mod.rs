@@ -111,6 +111,8 @@ const COMMANDS: &[Command] = &[
     node::ALARMS,
     node::SERVER_VERSION,
     node::VERSION,
+    node::DRAIN,
+    node::REVIVE,
     node::AWAIT_STARTUP,
     node::AWAIT_ONLINE_NODES,
     node::CHECK_PORT_CONNECTIVITY,

@@ -65,6 +65,36 @@ pub(super) const SERVER_VERSION: Command = Command {
     },
 };
 
+pub(super) const DRAIN: Command = Command {
+    name: "drain",
+    about: "Put the node into maintenance: no client is served until it is revived or started again",
+    arguments: |command| command,
+    run: |context, _| {
+        let node = maintain(context, "drain")?;
+        context
+            .output
+            .note(&format!("Node '{node}' is drained: it serves no clients. `warrenctl revive` ends that."))
+    },
+};
+
+pub(super) const REVIVE: Command = Command {
+    name: "revive",
+    about: "End the maintenance of the node: clients are served again",
+    arguments: |command| command,
+    run: |context, _| {
+        let node = maintain(context, "revive")?;
+        context.output.note(&format!("Node '{node}' is revived: it serves clients."))
+    },
+};
+
+/// Asks the node, which is called as it says.
+fn maintain(context: &mut Context<'_>, what: &str) -> Result<String, Failure> {
+    let overview = context.client.get(&["overview"])?;
+    let node = client::text(&overview, "node").to_owned();
+    context.client.post(&["nodes", &node, what], &json!({}))?;
+    Ok(node)
+}
+
 pub(super) const VERSION: Command = Command {
     name: "version",
     about: "Print the version of this tool",

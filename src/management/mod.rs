@@ -44,7 +44,7 @@ use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
     auth, bindings, channels, configuration, connections, consumers, exchanges, features, health, home,
-    limits, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    limits, maintenance, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
 use std::{
@@ -300,6 +300,8 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
     route(Method::POST, "/api/config/reload", Administrator, configuration::reload),
     route(Method::GET, "/api/openapi.json", Anyone, routes::openapi::show),
+    route(Method::POST, "/api/nodes/{name}/drain", Administrator, maintenance::drain),
+    route(Method::POST, "/api/nodes/{name}/revive", Administrator, maintenance::revive),
 ];
 
 /// What a route's function answers with.

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 /// Its name in the data directory.
-const NAME: &str = "warren.sock";
+pub(super) const NAME: &str = "warren.sock";
 
 /// A socket that listens; its file goes with it.
 #[derive(Debug)]

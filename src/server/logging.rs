@@ -138,12 +138,25 @@ impl Logs {
         Ok(logs)
     }
 
+    /// Of a file alone, and nothing is written to it.
+    #[cfg(test)]
+    pub(super) fn of_file(file: LogFile) -> Self {
+        Logs { log_file: Some(file), ..Logs::default() }
+    }
+
     /// Takes other levels.
     pub fn set(&self, log: &Logging) {
         self.console.set(log, log.console_level);
         self.file.set(log, log.file_level);
         self.exchange.set(log, log.exchange_level);
         tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Returns when no line is being written: at once, unless the terminal, the pipe or the disk behind an output takes
+    /// nothing. Blocks.
+    pub(super) fn wait_idle(&self) {
+        drop(io::stderr().lock());
+        self.log_file.iter().for_each(|file| drop(file.make_writer()));
     }
 
     /// Opens the file again under its name: another program has moved it away.

@@ -53,7 +53,7 @@ pub(super) fn memory_limit(config: &Config) -> Option<u64> {
 }
 
 /// So much is to be free for the data, in bytes.
-fn disk_limit(config: &Config) -> Option<u64> {
+pub(super) fn disk_limit(config: &Config) -> Option<u64> {
     let relative = || total_bytes(config).zip(config.disk_free_limit_relative);
     config.disk_free_limit_bytes.or_else(|| relative().map(|(total, part)| times(total, part)))
 }
@@ -64,7 +64,7 @@ fn times(bytes: u64, part: f64) -> u64 {
 }
 
 /// The memory that there is: as configured, or of the container or, without a limit there, of the machine.
-fn total_bytes(config: &Config) -> Option<u64> {
+pub(super) fn total_bytes(config: &Config) -> Option<u64> {
     config.total_memory_bytes.or_else(machine_bytes)
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn resident_bytes() -> Option<u64> {
 }
 
 /// What is free where the data is.
-fn free_bytes(config: &Config) -> Option<u64> {
+pub(super) fn free_bytes(config: &Config) -> Option<u64> {
     let status = rustix::fs::statvfs(&config.data_dir).ok()?;
     Some(status.f_bavail * status.f_frsize)
 }

@@ -53,6 +53,7 @@ mod quorum_queues;
 mod random_exchanges;
 mod recent_history;
 mod restarts;
+mod running;
 mod runtime_parameters;
 mod settling;
 mod stress;

@@ -16,6 +16,8 @@ const CASES: &[Case] = &[
     (&["list_vhosts"], 65),
     (&["trace_on"], 65),
     (&["trace_off"], 65),
+    (&["drain"], 65),
+    (&["revive"], 65),
     (&["add_user", "u", "p"], 65),
     (&["delete_user", "u"], 67),
     (&["change_password", "u", "p"], 67),

@@ -362,3 +362,28 @@ fn what_top_shows_is_printed_once() {
         ran.requests[2].starts_with("GET /api/queues/v?") && ran.requests[2].contains("sort_reverse=false")
     );
 }
+
+#[test]
+fn a_node_is_drained_and_revived_by_its_name() {
+    let overview = || (200, json!({"node": "warren@here"}));
+    check(&[
+        (
+            &["drain"],
+            &[overview(), done()],
+            &["GET /api/overview", "POST /api/nodes/warren%40here/drain {}"],
+            "Node 'warren@here' is drained: it serves no clients. `warrenctl revive` ends that.\n",
+        ),
+        (
+            &["revive"],
+            &[overview(), done()],
+            &["GET /api/overview", "POST /api/nodes/warren%40here/revive {}"],
+            "Node 'warren@here' is revived: it serves clients.\n",
+        ),
+    ]);
+    for command in ["drain", "revive"] {
+        let ran = run_against(&[command], &[overview(), (401, json!({"reason": "Not administrator user"}))]);
+        assert_eq!((ran.code, ran.out.as_str()), (77, ""), "{}", ran.errors);
+        let (code, _, errors) = run_on(1, &[command]);
+        assert_eq!(code, 69, "{errors}");
+    }
+}

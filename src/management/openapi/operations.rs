@@ -194,6 +194,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/api/nodes/{name}", "The node, and what it uses of the machine", One(&NODE)).rates(),
     get("/api/nodes/{name}/memory", "What takes the node's memory, in bytes", One(&node::MEMORY)),
     get("/api/nodes/{name}/memory/relative", "The same in percent", One(&node::RELATIVE_MEMORY)),
+    post(
+        "/api/nodes/{name}/drain",
+        "Puts the node into maintenance: it closes its clients and takes none",
+        Done,
+    ),
+    post("/api/nodes/{name}/revive", "Ends its maintenance", Done),
     get("/api/config/effective", "The configuration in force", Value(Kind::Object(&node::CONFIGURATION))),
     post("/api/config/reload", "Reads the configuration again", Value(Kind::Object(&node::RELOADED)))
         .refuses(&[Wrong]),

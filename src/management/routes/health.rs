@@ -154,7 +154,7 @@ pub(in crate::management) fn reached_target_cluster_size(_: &Call) -> Result<Ans
     Ok(verdict(None))
 }
 
-/// Once the journal has failed nothing is confirmed any more, and the node is about to end.
+/// A drained node serves nobody. Once the journal has failed nothing is confirmed any more, and the node is about to end.
 fn is_serving(node: &Node) -> bool {
-    node.broker.store.failure().borrow().is_none()
+    !node.broker.is_drained() && node.broker.store.failure().borrow().is_none()
 }

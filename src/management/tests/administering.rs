@@ -147,3 +147,23 @@ fn an_administrator_names_the_cluster() {
     assert_eq!(api.delete("/global-parameters/cluster_name"), done());
     assert_eq!(name(), named("warren@test"));
 }
+
+#[test]
+fn only_an_administrator_drains_and_revives_the_node() {
+    let api = Api::start();
+    api.exists("monitor", "monitoring", true);
+    for path in ["/nodes/warren@test/drain", "/nodes/warren@test/revive"] {
+        assert_eq!(api.as_user("monitor:p", "POST", path, Value::Null), refused(), "{path}");
+        assert_eq!(api.as_user("", "POST", path, Value::Null).0, 401, "{path}");
+    }
+    assert_eq!(api.post("/nodes/other@test/drain", Value::Null).0, 404);
+    assert_eq!(api.get("/nodes").1[0]["being_drained"], json!(false));
+    assert_eq!(api.post("/nodes/warren@test/drain", Value::Null), done());
+    assert_eq!(api.get("/nodes").1[0]["being_drained"], json!(true));
+    // A client that was let in just before, and is registered only now.
+    let outbox = api.connect("guest", 4001);
+    let mut events = Default::default();
+    outbox.drain(&mut events);
+    let why = "broker forced connection closure with reason 'Node was put into maintenance mode'";
+    assert_eq!(events, [Event::Close(why.into())]);
+}

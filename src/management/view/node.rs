@@ -141,7 +141,7 @@ pub(in crate::management) fn render(node: &Node, usage: &Usage, details: &dyn De
         "name": node.broker.node,
         "type": "disc",
         "running": true,
-        "being_drained": false,
+        "being_drained": node.broker.is_drained(),
         // A text, as RabbitMQ has it.
         "os_pid": std::process::id().to_string(),
         "uptime": usage.uptime_ms,
