@@ -25,6 +25,16 @@ impl Wanted {
         }
     }
 
+    /// Whether `…_details` of a figure is wanted.
+    pub(in crate::management) fn has_details(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::These(paths) => {
+                paths.iter().any(|path| first(path).strip_suffix("_details") == Some(name))
+            }
+        }
+    }
+
     /// What is wanted of the object that is a field's value.
     pub(in crate::management) fn under(&self, name: &str) -> Wanted {
         match self {
@@ -83,6 +93,20 @@ impl<'w> Fields<'w> {
         }
     }
 
+    /// Adds a figure and its details, as far as they are wanted.
+    pub(in crate::management) fn put_figure(
+        &mut self,
+        name: &str,
+        figure: u64,
+        details: impl FnOnce() -> Value,
+    ) {
+        self.put(name, || figure);
+        // Its name is only made where it is wanted: long lists are sorted by one field of many.
+        if self.wanted.has_details(name) {
+            self.fields.insert(format!("{name}_details"), details());
+        }
+    }
+
     /// What is wanted.
     pub(in crate::management) fn wanted(&self) -> &'w Wanted {
         self.wanted
@@ -123,6 +147,11 @@ mod tests {
         assert_eq!(wanted.under("e"), Wanted::All);
         assert_eq!(wanted.under("z"), Wanted::these([]));
         assert_eq!(Wanted::All.under("a"), Wanted::All);
+        let details = Wanted::these(["a_details.rate"]);
+        assert_eq!(
+            (details.has_details("a"), details.has_details("a_details"), details.has("a")),
+            (true, false, false)
+        );
         assert_eq!((wanted.has_more_than(&["a"]), wanted.has_more_than(&["a", "e"])), (true, false));
     }
 }

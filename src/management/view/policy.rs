@@ -18,6 +18,9 @@ pub(in crate::management) fn render(vhost: &str, policy: &Compiled) -> Value {
     })
 }
 
+/// What is said of the policies that apply to a queue: the names.
+pub(super) const FIELDS: [&str; 3] = ["policy", "operator_policy", "effective_policy_definition"];
+
 /// What is said of the policies that apply to a queue.
 pub(super) fn put(fields: &mut Fields<'_>, applied: &Applied) {
     fields.put("policy", || name(&applied.policy));

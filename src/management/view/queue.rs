@@ -85,7 +85,9 @@ pub(in crate::management) fn render(
         fields.put("members", || json!([node]));
         fields.put("online", || json!([node]));
     }
-    policy::put(&mut fields, &queue.policy());
+    if policy::FIELDS.iter().any(|name| wanted.has(name)) {
+        policy::put(&mut fields, &queue.policy());
+    }
     if let Some(owner) = owner {
         fields.put("owner_pid_details", || connection::owner_details(owner));
     }
@@ -104,8 +106,7 @@ pub(in crate::management) fn render(
 
 /// Whether rates or samples are among what is wanted of queues.
 pub(in crate::management) fn wants_details(wanted: &Wanted) -> bool {
-    let is_length = |name: &&str| wanted.has(&format!("{name}_details"));
-    wanted.has("message_stats") || TOTALS.iter().any(is_length)
+    wanted.has("message_stats") || TOTALS.iter().any(|name| wanted.has_details(name))
 }
 
 /// What it holds, and what happened to its messages.
@@ -125,8 +126,10 @@ fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details
     fields.put("message_bytes_dlx", || figures.leaving_bytes);
     fields.put("messages_delayed", || figures.held);
     for (name, length) in TOTALS.iter().zip(depth(figures).lengths()) {
-        fields.put(name, || length);
-        fields.put(&format!("{name}_details"), || details.of(name));
+        fields.put_figure(name, length, || details.of(name));
+    }
+    if !fields.wanted().has("message_stats") {
+        return;
     }
     let counters = message_stats(&figures.counters);
     if let Some(stats) = stats::message_stats(&counters, details, &fields.wanted().under("message_stats")) {

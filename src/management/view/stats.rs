@@ -80,8 +80,7 @@ pub(in crate::management) fn figures(figures: &[(&str, u64)], details: &dyn Deta
 
 fn put(fields: &mut Fields<'_>, figures: &[(&str, u64)], details: &dyn Details) {
     for (name, figure) in figures {
-        fields.put(name, || *figure);
-        fields.put(&format!("{name}_details"), || details.of(name));
+        fields.put_figure(name, *figure, || details.of(name));
     }
 }
 
