@@ -185,6 +185,11 @@ impl Attempts {
         self.succeeded + self.failed
     }
 
+    /// Those that came after `before`.
+    fn since(self, before: Self) -> Self {
+        Self { succeeded: self.succeeded - before.succeeded, failed: self.failed - before.failed }
+    }
+
     fn count(&mut self, has_succeeded: bool) {
         *(if has_succeeded { &mut self.succeeded } else { &mut self.failed }) += 1;
     }
@@ -197,6 +202,8 @@ pub type LoginSource = (LoginProtocol, String, IpAddr);
 #[derive(Debug, Default)]
 pub struct Logins {
     by_protocol: Mutex<[Attempts; LoginProtocol::ALL.len()]>,
+    /// Those of them that an operator does not want to see any more.
+    forgotten: Mutex<[Attempts; LoginProtocol::ALL.len()]>,
     by_source: Mutex<HashMap<LoginSource, Attempts>>,
 }
 
@@ -212,6 +219,20 @@ impl Logins {
         } else if by_source.len() < SOURCES_MAX {
             by_source.entry(source).or_default().count(has_succeeded);
         }
+    }
+
+    /// By [`LoginProtocol`], since an operator last began anew.
+    pub fn by_protocol_of_late(&self) -> [Attempts; LoginProtocol::ALL.len()] {
+        let forgotten = *self.forgotten.lock();
+        let all = self.by_protocol();
+        std::array::from_fn(|place| all[place].since(forgotten[place]))
+    }
+
+    /// Begins anew for operators; the node's counters go on.
+    pub fn forget(&self) {
+        let all = self.by_protocol();
+        *self.forgotten.lock() = all;
+        self.by_source.lock().clear();
     }
 
     /// By [`LoginProtocol`].

@@ -395,6 +395,19 @@ pub(super) const DEPRECATED_FEATURE: Object = object(
 pub(super) const AUTH_SETTINGS: Object =
     object("AuthSettings", "How people log in.", &[always("oauth_enabled", Flag, "")]);
 
+pub(super) const LOGIN_ATTEMPTS: Object = object(
+    "LoginAttempts",
+    "How often people logged in, or tried to.",
+    &[
+        always("protocol", Text, "`amqp091` or `http`."),
+        always("auth_attempts", Count, ""),
+        always("auth_attempts_succeeded", Count, ""),
+        always("auth_attempts_failed", Count, ""),
+        sometimes("username", Text, "By source."),
+        sometimes("remote_address", Text, "By source."),
+    ],
+);
+
 pub(super) const PASSWORD_HASH: Object = object(
     "PasswordHash",
     "The hash of a password.",

@@ -194,6 +194,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/api/nodes/{name}", "The node, and what it uses of the machine", One(&NODE)).rates(),
     get("/api/nodes/{name}/memory", "What takes the node's memory, in bytes", One(&node::MEMORY)),
     get("/api/nodes/{name}/memory/relative", "The same in percent", One(&node::RELATIVE_MEMORY)),
+    get(
+        "/api/auth/attempts/{name}",
+        "How often people logged in over each protocol, or tried to",
+        List(&answers::LOGIN_ATTEMPTS),
+    ),
+    delete("/api/auth/attempts/{name}", "Begins to count logins anew"),
+    get(
+        "/api/auth/attempts/{name}/source",
+        "The same of each user and address",
+        List(&answers::LOGIN_ATTEMPTS),
+    ),
+    delete("/api/auth/attempts/{name}/source", "Begins to count logins anew"),
     post(
         "/api/nodes/{name}/drain",
         "Puts the node into maintenance: it closes its clients and takes none",

@@ -19,7 +19,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
 }
 
 /// There is one node.
-fn check_name(call: &Call) -> Result<(), Error> {
+pub(super) fn check_name(call: &Call) -> Result<(), Error> {
     if call.parameter("name") == call.node.broker.node { Ok(()) } else { Err(Error::NotFound) }
 }
 

@@ -186,6 +186,26 @@ fn a_quorum_queue_has_its_one_replica_here_and_a_classic_one_none() {
 }
 
 #[test]
+fn logins_are_counted_by_protocol_and_source_until_somebody_begins_anew() {
+    let api = Api::start();
+    assert_eq!(api.as_user("guest:wrong", "GET", "/whoami", Value::Null).0, 401);
+    let attempts = |succeeded: u64, failed: u64| json!({"protocol": "http", "auth_attempts": succeeded + failed, "auth_attempts_succeeded": succeeded, "auth_attempts_failed": failed});
+    let Got(200, by_protocol) = api.get("/auth/attempts/warren@test") else { panic!("no list") };
+    assert_eq!((&by_protocol[0]["protocol"], &by_protocol[1]), (&json!("amqp091"), &attempts(1, 1)));
+    let Got(200, by_source) = api.get("/auth/attempts/warren@test/source") else { panic!("no list") };
+    let mut expected = attempts(2, 1);
+    (expected["username"], expected["remote_address"]) = (json!("guest"), json!("127.0.0.1"));
+    assert_eq!(by_source, json!([expected]));
+    assert_eq!(api.delete("/auth/attempts/warren@test"), done());
+    assert_eq!(api.get("/auth/attempts/warren@test").1[1], attempts(1, 0), "this request's own");
+    for path in ["/auth/attempts/other", "/auth/attempts/other/source"] {
+        assert_eq!((api.get(path), api.delete(path)), (not_found(), not_found()));
+    }
+    api.exists("manager", "management", false);
+    assert_eq!(api.as_user("manager:p", "GET", "/auth/attempts/warren@test", Value::Null), refused());
+}
+
+#[test]
 fn a_node_says_what_it_has_built_in_and_what_it_uses() {
     let api = Api::start();
     let node = |api: &Api| api.get("/nodes").1[0].clone();

@@ -81,7 +81,7 @@ fn consume(api: &Api, outbox: &Arc<Outbox>) {
 /// A path of a route on that API.
 fn fill(api: &Api, path: &str) -> String {
     let name = match path {
-        _ if path.contains("node") => "warren@test",
+        _ if path.contains("node") || path.contains("attempts") => "warren@test",
         _ if path.contains("vhost-limits") => "max-queues",
         _ if path.contains("user-limits") => "max-channels",
         _ if path.contains("feature-flags") => "quorum_queue",

@@ -3,6 +3,7 @@
 //! Types are those that RabbitMQ's tools rely on: counts are numbers, absent statistics are absent, not null.
 
 pub(super) mod arguments;
+pub(super) mod attempts;
 pub(super) mod binding;
 pub(super) mod configuration;
 pub(super) mod connection;
