@@ -73,16 +73,16 @@ fn what_was_done_with_a_traced_message_is_told_as_a_part_of_its_trace() {
             "1 basic.deliver tag=t delivery={tag} exchange=amq.topic key=traced.{key}{headers}: {body}"
         ));
     }
-    c.send(1, "basic.ack delivery-tag=3 multiple");
+    c.send(1, "basic.ack delivery=3 multiple");
     c.call(1, "basic.qos", "basic.qos-ok");
     c.close();
     process.stop();
     let body: Vec<u8> = bodies.try_iter().flatten().collect();
-    for (name, times) in [("publish amq.topic", 1), ("route amq.topic", 1), ("deliver", 2), ("settle", 2)] {
+    for (name, times) in [("publish amq.topic", 1), ("route amq.topic", 1), ("deliver", 3), ("settle", 2)] {
         assert_eq!(
             count(&body, name.as_bytes()),
             times,
-            "{name}: a span and, for the last two, the operation's name"
+            "{name}: a span; the last two also as operations, and within `warren.redelivered`"
         );
     }
     assert_eq!(count(&body, &bytes(TRACE)), 4, "all spans are of the trace");
