@@ -105,8 +105,7 @@ impl Node {
             ..MemoryUsage::default()
         };
         for vhost in self.broker.vhosts() {
-            let queues: Vec<_> = vhost.topology().queues().cloned().collect();
-            for queue in queues {
+            for queue in vhost.queues() {
                 let is_quorum = queue.definition.kind == Kind::Quorum.name();
                 let sum = if is_quorum { &mut usage.quorum_queues } else { &mut usage.classic_queues };
                 *sum += queue.figures().memory_bytes;

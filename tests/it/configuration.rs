@@ -1,13 +1,11 @@
 //! The configuration of a broker that runs: checked, printed, read again; the bounds of the node; where its log goes.
 
-use crate::support::broker::Process;
+use crate::support::broker::{Process, until};
 use crate::support::http::request;
-use crate::support::raw::PATIENCE;
 use crate::support::{Client, Login, Scenario};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 const GUEST: &str = "guest:guest";
 
@@ -19,23 +17,6 @@ fn warren(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
-}
-
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
-/// Asks until something is so.
-fn until<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
-    let started = warren::time::now();
-    loop {
-        if let Some(value) = is_so() {
-            return value;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 fn get(process: &Process, path: &str) -> Value {
@@ -121,7 +102,7 @@ fn sighup_and_the_api_read_the_configuration_again() {
     let limit = || shown(&process, "cluster_queue_limit").0;
     assert_eq!(limit(), "5");
     write("cluster_queue_limit = 6\ncluster_name = after\nvhost_max = 1\n");
-    signal(&process, "HUP");
+    process.signal("HUP");
     until("the limit is another", || (limit() == "6").then_some(()));
     assert_eq!(shown(&process, "cluster_name").0, "before", "it needs a restart");
     assert_eq!(shown(&process, "vhost_max"), ("7".into(), "environment variable WARREN_VHOST_MAX".into()));
@@ -226,7 +207,7 @@ fn the_log_is_json_in_a_file_that_is_opened_again_by_a_signal() {
     assert_eq!((&first["level"], &first["message"]), (&"INFO".into(), &"Warren is starting".into()));
     assert!(!says(&file, "connection"), "connections say nothing: the fixture has made one");
     std::fs::rename(&file, &moved).unwrap();
-    signal(&process, "USR1");
+    process.signal("USR1");
     until("it goes on in a new file", || says(&file, "opened again").then_some(()));
     process.stop();
     assert!(says(&file, "stopped") && !says(&moved, "stopped"));

@@ -1,7 +1,7 @@
 //! How a node is run: what the service manager is told, and what the log says of a start.
 
 use crate::support::Scenario;
-use crate::support::broker::Process;
+use crate::support::broker::{Process, until};
 use crate::support::http::request;
 use crate::support::raw::PATIENCE;
 use serde_json::Value;
@@ -10,7 +10,6 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 /// A service manager, as far as a service sees it.
 struct Manager(UnixDatagram);
@@ -41,23 +40,6 @@ impl Manager {
     }
 }
 
-/// Asks until something is there.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let started = warren::time::now();
-    loop {
-        if let Some(value) = ask() {
-            return value;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
 #[test]
 fn the_service_manager_is_told_of_start_reload_and_stop_and_its_watchdog_is_fed() {
     let dir = tempfile::tempdir().unwrap();
@@ -72,7 +54,7 @@ fn the_service_manager_is_told_of_start_reload_and_stop_and_its_watchdog_is_fed(
     for _ in 0..3 {
         manager.told_of("WATCHDOG=1");
     }
-    signal(&process, "HUP");
+    process.signal("HUP");
     let told = manager.told_of("RELOADING=1");
     assert!(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told}");
     assert!(manager.told_of("READY=1").starts_with(&ready));

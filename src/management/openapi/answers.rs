@@ -14,7 +14,7 @@ pub(super) const NAME: Kind = Maybe(&Text);
 pub(super) const LENGTHS: &[Figure] = split(&queue::FIGURES, queue::LENGTHS).0;
 const MESSAGES: &[Figure] = split(&queue::FIGURES, queue::LENGTHS).1;
 /// Behind `publish`, which queues have, too.
-const UNROUTABLE: &[Figure] = split(&node::FIGURES, node::OF_NODE + 1).1;
+const OF_NODE_ALONE: &[Figure] = split(&node::FIGURES, node::OF_NODE + 1).1;
 const BYTES: &[Figure] = &connection::FIGURES;
 
 pub(super) const fn split(figures: &'static [Figure], at: usize) -> (&'static [Figure], &'static [Figure]) {
@@ -50,7 +50,10 @@ pub(super) const ERROR: Object = object(
 );
 
 pub(super) const MESSAGE_STATS: Object =
-    object("MessageStats", "What happened to messages.", &[]).with(&[MESSAGES, UNROUTABLE]);
+    object("MessageStats", "What happened to messages of a queue or a vhost.", &[]).with(&[MESSAGES]);
+
+pub(super) const NODE_STATS: Object =
+    object("NodeStats", "What happened to messages.", &[]).with(&[MESSAGES, OF_NODE_ALONE]);
 
 const CHANNEL_STATS: Object =
     object("ChannelStats", "What went over a channel.", &[]).with(&[&connection::CHANNEL_FIGURES]);

@@ -1,6 +1,6 @@
 //! The overview, the node, and what it uses of the machine. PURE.
 
-use super::answers::{LENGTHS, MESSAGE_STATS, NAME, TABLE, TEXTS, split};
+use super::answers::{LENGTHS, NAME, NODE_STATS, TABLE, TEXTS, split};
 use super::schema::Kind::{Any, Count, Either, Flag, List, Map, OneOf, Text};
 use super::schema::{Kind, Object, always, object};
 use crate::management::view::node;
@@ -81,7 +81,7 @@ pub(super) const OVERVIEW: Object = object(
         always("default_queue_type", Text, ""),
         always("is_op_policy_updating_enabled", Flag, ""),
         always("enable_queue_totals", Flag, ""),
-        always("message_stats", Kind::Object(&MESSAGE_STATS), "Empty before anything happened."),
+        always("message_stats", Kind::Object(&NODE_STATS), "Empty before anything happened."),
         always("churn_rates", Kind::Object(&CHURN_RATES), ""),
         always("queue_totals", Kind::Object(&QUEUE_TOTALS), ""),
         always("object_totals", Kind::Object(&OBJECT_TOTALS), ""),

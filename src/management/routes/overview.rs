@@ -23,11 +23,11 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
             let figures = queue.figures();
             totals.consumers += figures.consumers;
             totals.depth.add(view::queue::depth(&figures));
-            add(&mut sum, &figures.counters);
+            sum += &figures.counters;
         }
     }
     // Queues that are gone leave their counts behind, so that none of them falls.
-    call.node.broker.services.gone.lock().iter().for_each(|gone| add(&mut sum, gone));
+    call.node.broker.services.gone.lock().iter().for_each(|gone| sum += gone);
     let (statistics, spans) = (&call.node.statistics, call.spans()?);
     let of_vhosts = statistics.of_vhosts(vhosts.iter().map(|vhost| &vhost.name), &spans);
     // Who may not see all vhosts is told of no others.
@@ -41,15 +41,6 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     };
     let churn = view::node::churn(&figures);
     call.object(view::overview::render(&call.node, &totals, stats, &churn, &details))
-}
-
-fn add(sum: &mut classic::Counters, other: &classic::Counters) {
-    sum.delivered += other.delivered;
-    sum.delivered_no_ack += other.delivered_no_ack;
-    sum.redelivered += other.redelivered;
-    sum.got += other.got;
-    sum.got_no_ack += other.got_no_ack;
-    sum.acked += other.acked;
 }
 
 pub(in crate::management) fn cluster_name(call: &Call) -> Result<Answer, Error> {

@@ -33,6 +33,8 @@ fn populated() -> (Api, Arc<Outbox>) {
         assert_eq!(api.post(&path, json!({"routing_key": "k", "arguments": {"n": 1}})), created());
     }
     let outbox = api.connect("guest", 1001);
+    let connection = api.broker.connections.get(outbox.connection).unwrap();
+    connection.channels.lock()[0].counts.published = 1;
     consume(&api, &outbox);
     let mut sampler = Sampler::default();
     for now_ms in [1_800_000_000_000, 1_800_000_005_000] {

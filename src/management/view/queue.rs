@@ -12,7 +12,7 @@ use crate::queue::{Queue, Subscription};
 use serde_json::{Value, json};
 
 /// What is sampled of a queue: three lengths, then what happened to its messages.
-pub(in crate::management) const FIGURES: [Figure; 11] = [
+pub(in crate::management) const FIGURES: [Figure; 12] = [
     ("messages", Group::Lengths),
     ("messages_ready", Group::Lengths),
     ("messages_unacknowledged", Group::Lengths),
@@ -22,6 +22,7 @@ pub(in crate::management) const FIGURES: [Figure; 11] = [
     ("deliver_get", Group::Messages),
     ("get", Group::Messages),
     ("get_no_ack", Group::Messages),
+    ("get_empty", Group::Messages),
     ("ack", Group::Messages),
     ("redeliver", Group::Messages),
 ];
@@ -151,7 +152,7 @@ pub(in crate::management) fn depth(figures: &Figures) -> Depth {
 }
 
 /// A queue's counters by RabbitMQ's names.
-pub(super) fn message_stats(counters: &Counters) -> [(&'static str, u64); 8] {
+pub(super) fn message_stats(counters: &Counters) -> [(&'static str, u64); 9] {
     let deliver_get = counters.delivered + counters.delivered_no_ack + counters.got + counters.got_no_ack;
     [
         ("publish", counters.published),
@@ -160,6 +161,7 @@ pub(super) fn message_stats(counters: &Counters) -> [(&'static str, u64); 8] {
         ("deliver_get", deliver_get),
         ("get", counters.got),
         ("get_no_ack", counters.got_no_ack),
+        ("get_empty", counters.got_empty),
         ("ack", counters.acked),
         ("redeliver", counters.redelivered),
     ]

@@ -1,7 +1,7 @@
 //! Brokers to test: one Warren in this process that all scenarios share, and Warren processes of their own for tests
 //! that kill them.
 
-use super::raw::HEADER;
+use super::raw::{HEADER, PATIENCE};
 use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -179,6 +179,12 @@ impl Process {
         self.child.lock().id()
     }
 
+    /// Sends it a signal: `HUP`, `USR1`, …
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Ends it at once while others still talk to it.
     pub(crate) fn kill_now(&self) {
         self.child.lock().kill().unwrap();
@@ -192,6 +198,18 @@ impl Process {
             assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         }
         assert_eq!(child.wait().unwrap().code(), Some(0), "exit status after SIGTERM");
+    }
+}
+
+/// Asks until there is an answer, for as long as a test may wait; `what` says what was waited for.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = warren::time::now();
+    loop {
+        if let Some(value) = ask() {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
