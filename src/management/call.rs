@@ -151,8 +151,20 @@ impl Call {
         name: impl Fn(&R) -> &str,
         render: impl Fn(&Call, &R, &Wanted) -> Value + Send + 'static,
     ) -> Result<Answer, Error> {
+        self.list_among(None, rows, name, render)
+    }
+
+    /// The same, of rows that have only the fields that are named, where any are.
+    pub(super) fn list_among<R: Send + 'static>(
+        &self,
+        fields: Option<&[&str]>,
+        rows: Vec<R>,
+        name: impl Fn(&R) -> &str,
+        render: impl Fn(&Call, &R, &Wanted) -> Value + Send + 'static,
+    ) -> Result<Answer, Error> {
         let call = self.clone();
-        let listing = query::list(&self.query, rows, name, move |row, wanted| render(&call, row, wanted))?;
+        let render = move |row: &R, wanted: &Wanted| render(&call, row, wanted);
+        let listing = query::list(&self.query, fields, rows, name, render)?;
         Ok(match listing {
             Listing::Short(value) => Answer::Json(value),
             Listing::Long(rows) => Answer::Rows(rows),

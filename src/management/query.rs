@@ -68,9 +68,10 @@ pub(super) trait Rows: Send {
 /// Answers a list as the query asks: a page, if it names one, else all of it.
 ///
 /// `rows` are in the order that the list has by itself; `name` is what the filter looks at. `render` makes a row, or
-/// those fields of it that are wanted; it may make more.
+/// those fields of it that are wanted; it may make more. Where `among` names fields, there are no others.
 pub(super) fn list<R: Send + 'static>(
     query: &Query,
+    among: Option<&[&str]>,
     rows: Vec<R>,
     name: impl Fn(&R) -> &str,
     render: impl Fn(&R, &Wanted) -> Value + Send + 'static,
@@ -83,12 +84,14 @@ pub(super) fn list<R: Send + 'static>(
     };
     let filtered = kept.len();
     let range = page.as_ref().map_or(Ok(0..filtered), |page| page.range(filtered))?;
+    let limited = |wanted: Wanted| among.map_or_else(|| wanted.clone(), |names| wanted.among(names));
     if let Some(key) = query.get("sort").filter(|key| !key.is_empty()) {
-        kept = sort(kept, key, query.is_true("sort_reverse"), &render);
+        let by = limited(Wanted::these([key]));
+        kept = sort(kept, key, query.is_true("sort_reverse"), |row| render(row, &by));
     }
     kept.truncate(range.end);
     let kept = kept.split_off(range.start);
-    let wanted = wanted(query);
+    let wanted = limited(wanted(query));
     let query = query.clone();
     let render = move |row: &R| columns(&query, render(row, &wanted));
     let Some(page) = page else {
@@ -115,10 +118,9 @@ pub(super) fn list<R: Send + 'static>(
     })))
 }
 
-/// The rows in the order of what stands under a dotted path. Only this is made of all of them.
-fn sort<R>(rows: Vec<R>, key: &str, is_reverse: bool, render: &impl Fn(&R, &Wanted) -> Value) -> Vec<R> {
-    let wanted = Wanted::these([key]);
-    let keyed = rows.into_iter().map(|row| (at(&render(&row, &wanted), key).clone(), row));
+/// The rows in the order of what stands under a dotted path of what is rendered.
+fn sort<R>(rows: Vec<R>, key: &str, is_reverse: bool, render: impl Fn(&R) -> Value) -> Vec<R> {
+    let keyed = rows.into_iter().map(|row| (take(render(&row), key), row));
     let mut keyed: Vec<(Value, R)> = keyed.collect();
     keyed.sort_by(|left, right| compare(&left.0, &right.0));
     if is_reverse {
@@ -247,8 +249,8 @@ impl Filter {
 }
 
 /// The value under a dotted path, or null.
-fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(object, |value, key| &value[key])
+fn take(object: Value, path: &str) -> Value {
+    path.split('.').fold(object, |mut value, key| value.get_mut(key).map(Value::take).unwrap_or_default())
 }
 
 /// An order over all values: by kind, then by value.
@@ -285,7 +287,7 @@ mod tests {
 
     fn ask(text: &str) -> Result<Value, Error> {
         let render = |name: &&str, _: &Wanted| json!({"name": name, "length": name.len(), "nested": {"half": name.len() / 2}});
-        match list(&query(text), NAMES.to_vec(), |name| name, render)? {
+        match list(&query(text), None, NAMES.to_vec(), |name| name, render)? {
             Listing::Short(value) => Ok(value),
             Listing::Long(_) => panic!("so few are no long list"),
         }
@@ -297,7 +299,7 @@ mod tests {
             assert!(wanted.has("number"));
             json!({"number": number, "other": "x".repeat(100)})
         };
-        let Ok(Listing::Long(mut rows)) = list(&query(text), numbers.collect(), |_| "", render) else {
+        let Ok(Listing::Long(mut rows)) = list(&query(text), None, numbers.collect(), |_| "", render) else {
             panic!("it is long")
         };
         std::iter::from_fn(|| Some(rows.next_part()).filter(|part| !part.is_empty())).collect()
@@ -321,7 +323,7 @@ mod tests {
             assert!(*wanted == Wanted::All || *wanted == Wanted::these(["length"]));
             json!({"length": name.len()})
         };
-        list(&query("page=2&page_size=2&sort=length"), NAMES.to_vec(), |name| name, render).unwrap();
+        list(&query("page=2&page_size=2&sort=length"), None, NAMES.to_vec(), |name| name, render).unwrap();
         assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 

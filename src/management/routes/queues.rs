@@ -36,14 +36,8 @@ pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
         let totals = if call.query.is_true("enable_queue_totals") { view::queue::TOTALS } else { &[] };
         [view::queue::IDENTITY, totals].concat()
     });
-    call.list(
-        all(call)?,
-        |queue| queue.name.as_str(),
-        move |call, queue, wanted| match &lean {
-            Some(names) => render(call, queue, &spans, &wanted.among(names)),
-            None => render(call, queue, &spans, wanted),
-        },
-    )
+    let render = move |call: &Call, queue: &Arc<Queue>, wanted: &Wanted| render(call, queue, &spans, wanted);
+    call.list_among(lean.as_deref(), all(call)?, |queue| queue.name.as_str(), render)
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {

@@ -7,21 +7,39 @@ use serde_json::{Map, Value};
 pub(in crate::management) enum Wanted {
     /// All that there are.
     All,
-    /// Those of these names, or under these dotted paths.
-    These(Vec<String>),
+    /// Those of these names, and of each what is asked for under it.
+    These(Vec<(Box<str>, Wanted)>),
 }
 
+static ALL: Wanted = Wanted::All;
+static NONE: Wanted = Wanted::These(Vec::new());
+
 impl Wanted {
-    /// Those of these names or paths alone.
-    pub(in crate::management) fn these<'n>(names: impl IntoIterator<Item = &'n str>) -> Wanted {
-        Wanted::These(names.into_iter().map(str::to_owned).collect())
+    /// Those of these names, or under these dotted paths, alone.
+    pub(in crate::management) fn these<'n>(paths: impl IntoIterator<Item = &'n str>) -> Wanted {
+        let mut wanted = NONE.clone();
+        paths.into_iter().for_each(|path| wanted.add(path));
+        wanted
+    }
+
+    fn add(&mut self, path: &str) {
+        let Wanted::These(fields) = self else { return };
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let place = fields.iter().position(|(other, _)| **other == *name).unwrap_or_else(|| {
+            fields.push((name.into(), NONE.clone()));
+            fields.len() - 1
+        });
+        match rest {
+            Some(rest) => fields[place].1.add(rest),
+            None => fields[place].1 = Wanted::All,
+        }
     }
 
     /// Whether a field is wanted, or something under it.
     pub(in crate::management) fn has(&self, name: &str) -> bool {
         match self {
             Wanted::All => true,
-            Wanted::These(paths) => paths.iter().any(|path| first(path) == name),
+            Wanted::These(fields) => fields.iter().any(|(field, _)| **field == *name),
         }
     }
 
@@ -29,24 +47,19 @@ impl Wanted {
     pub(in crate::management) fn has_details(&self, name: &str) -> bool {
         match self {
             Wanted::All => true,
-            Wanted::These(paths) => {
-                paths.iter().any(|path| first(path).strip_suffix("_details") == Some(name))
+            Wanted::These(fields) => {
+                fields.iter().any(|(field, _)| field.strip_suffix("_details") == Some(name))
             }
         }
     }
 
     /// What is wanted of the object that is a field's value.
-    pub(in crate::management) fn under(&self, name: &str) -> Wanted {
+    pub(in crate::management) fn under(&self, name: &str) -> &Wanted {
         match self {
-            Wanted::These(paths) if !paths.iter().any(|path| path == name) => Wanted::These(
-                paths
-                    .iter()
-                    .filter_map(|path| path.split_once('.'))
-                    .filter(|(top, _)| *top == name)
-                    .map(|(_, rest)| rest.to_owned())
-                    .collect(),
-            ),
-            _ => Wanted::All,
+            Wanted::All => &ALL,
+            Wanted::These(fields) => {
+                fields.iter().find(|(field, _)| **field == *name).map_or(&NONE, |(_, under)| under)
+            }
         }
     }
 
@@ -54,8 +67,9 @@ impl Wanted {
     pub(in crate::management) fn among(&self, names: &[&str]) -> Wanted {
         match self {
             Wanted::All => Wanted::these(names.iter().copied()),
-            Wanted::These(paths) => {
-                Wanted::these(paths.iter().map(String::as_str).filter(|path| names.contains(&first(path))))
+            Wanted::These(fields) => {
+                let is_among = |(field, _): &&(Box<str>, Wanted)| names.contains(&&**field);
+                Wanted::These(fields.iter().filter(is_among).cloned().collect())
             }
         }
     }
@@ -64,14 +78,9 @@ impl Wanted {
     pub(in crate::management) fn has_more_than(&self, names: &[&str]) -> bool {
         match self {
             Wanted::All => true,
-            Wanted::These(paths) => paths.iter().any(|path| !names.contains(&first(path))),
+            Wanted::These(fields) => fields.iter().any(|(field, _)| !names.contains(&&**field)),
         }
     }
-}
-
-/// The name that a dotted path begins with.
-fn first(path: &str) -> &str {
-    path.split_once('.').map_or(path, |(first, _)| first)
 }
 
 /// An object that is being made.
@@ -143,10 +152,11 @@ mod tests {
     #[test]
     fn what_is_wanted_of_an_inner_object_is_known() {
         let wanted = Wanted::these(["a.b.c", "a.d", "e"]);
-        assert_eq!(wanted.under("a"), Wanted::these(["b.c", "d"]));
-        assert_eq!(wanted.under("e"), Wanted::All);
-        assert_eq!(wanted.under("z"), Wanted::these([]));
-        assert_eq!(Wanted::All.under("a"), Wanted::All);
+        assert_eq!(*wanted.under("a"), Wanted::these(["b.c", "d"]));
+        assert_eq!(*wanted.under("e"), Wanted::All);
+        assert_eq!(*wanted.under("z"), Wanted::these([]));
+        assert_eq!(*Wanted::All.under("a"), Wanted::All);
+        assert_eq!(Wanted::these(["a.b", "a", "a.c"]), Wanted::these(["a"]), "all of it is more than a part");
         let details = Wanted::these(["a_details.rate"]);
         assert_eq!(
             (details.has_details("a"), details.has_details("a_details"), details.has("a")),

@@ -133,7 +133,7 @@ fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details
         return;
     }
     let counters = message_stats(&figures.counters);
-    if let Some(stats) = stats::message_stats(&counters, details, &fields.wanted().under("message_stats")) {
+    if let Some(stats) = stats::message_stats(&counters, details, fields.wanted().under("message_stats")) {
         fields.put("message_stats", || stats);
     }
 }
