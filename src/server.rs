@@ -164,6 +164,7 @@ fn node(
         broker: Arc::clone(broker),
         listeners: listening.map(|&(protocol, address)| management::Listener { protocol, address }).collect(),
         data_dir: config.config().data_dir.clone(),
+        sessions: management::Sessions::default(),
         statistics: management::Statistics::new(statistics_interval(&config.config())),
         config: Arc::clone(config),
     }

@@ -1,11 +1,12 @@
 //! Vhosts, users and permissions; logging in and entering a vhost.
 
+use super::Vhost;
 use super::error::Error;
 use super::events::{Actor, Fields, NOBODY};
 use super::policy::Whose;
 use super::rules;
 use super::session::Session;
-use super::topology::{Topology, Vhost};
+use super::topology::Topology;
 use super::{Broker, Durable, policies};
 use crate::auth::permissions::Permissions;
 use crate::auth::{self, Authenticator, User, UserTags, password};
@@ -347,7 +348,7 @@ pub(super) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
 fn deletion_of(vhost: &Vhost, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
     let name = &vhost.name;
     let mut keys: Vec<Key> =
-        topology.bindings().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
+        topology.bindings().iter().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
     let internal = topology.exchanges().flat_map(|exchange| exchange.internal_queues());
     let durable_queues = topology.queues().chain(internal).filter(|queue| queue.definition.durable);
     keys.extend(durable_queues.map(|queue| Key::Queue(name.clone(), queue.name.clone())));

@@ -5,9 +5,10 @@
 //! planned here, too, so that whoever declares or deletes need not know.
 
 use super::Broker;
+use super::Vhost;
 use super::events::{Actor, EVENT_EXCHANGE};
 use super::policy::Applied;
-use super::topology::{Exchange, Topology, Vhost};
+use super::topology::{Exchange, Topology};
 use crate::definition::{Binding, Change, Definition, Destination, Key, Role};
 use crate::name::{ExchangeName, Position, QueueName, VhostName};
 use crate::queue::Queue;
@@ -40,7 +41,7 @@ pub(super) fn make(
     }
     let Made { changes, orphans, .. } = made;
     if vhost.name == broker.event_vhost {
-        broker.events.set_heard(topology.bindings_from(EVENT_EXCHANGE).next().is_some());
+        broker.events.set_heard(topology.bindings().leaving(EVENT_EXCHANGE).next().is_some());
     }
     vhost.changed();
     let at = if changes.is_empty() { Position::NONE } else { broker.store.append_changes(&changes) };
@@ -51,7 +52,7 @@ pub(super) fn make(
 /// Puts policies in force for exchanges. They follow from what is kept elsewhere, so nothing is appended.
 pub(super) fn set_policies(vhost: &Vhost, topology: &mut Topology, applied: &[(ExchangeName, Applied)]) {
     for (name, policy) in applied {
-        if let Some(exchange) = topology.exchanges.get_mut(name) {
+        if let Some(exchange) = topology.exchange_mut(name) {
             exchange.set_policy(policy.clone());
         }
     }
@@ -78,10 +79,10 @@ impl Made<'_> {
                     let (name, definition) = (exchange.name.clone(), exchange.definition.clone());
                     self.changes.push(Change::Put(Definition::Exchange(vhost, name, definition)));
                 }
-                topology.exchanges.insert(exchange.name.clone(), exchange);
+                topology.put_exchange(exchange);
             }
             Step::DeleteExchange(name) => {
-                let Some(gone) = topology.exchanges.remove(&name) else { return };
+                let Some(gone) = topology.remove_exchange(&name) else { return };
                 self.tell("exchange.deleted", name.as_str());
                 for queue in gone.internal_queues() {
                     self.change_queue(queue, |queue| {
@@ -203,7 +204,7 @@ pub(super) fn plan_exchange_deletion(topology: &Topology, exchange: &ExchangeNam
 /// The steps that remove a binding and the auto-delete exchange whose last it was.
 pub(super) fn plan_unbind(topology: &Topology, binding: &Binding) -> Vec<Step> {
     let mut plan = Plan::new(topology);
-    if topology.has_binding(binding) {
+    if topology.bindings().has(binding) {
         plan.unbind(Arc::new(binding.clone()));
     }
     plan.finish()
@@ -224,7 +225,7 @@ impl<'t> Plan<'t> {
     }
 
     fn unbind_all_to(&mut self, destination: &Destination) {
-        for binding in self.topology.bindings_to(destination) {
+        for binding in self.topology.bindings().leading_to(destination) {
             if !self.deleted.contains(&binding.source) {
                 self.unbind(Arc::clone(binding));
             }
@@ -236,7 +237,7 @@ impl<'t> Plan<'t> {
         self.steps.push_back(Step::Unbind(binding));
         let unbound = self.unbound.entry(source.clone()).or_default();
         *unbound += 1;
-        let is_last = *unbound == self.topology.bindings_from(source.as_str()).count();
+        let is_last = *unbound == self.topology.bindings().count_leaving(source.as_str());
         let exchange = self.topology.exchange(source.as_str());
         if is_last && exchange.is_some_and(|exchange| exchange.definition.auto_delete) {
             self.delete_exchange(source);
@@ -247,7 +248,7 @@ impl<'t> Plan<'t> {
         if !self.deleted.insert(exchange.clone()) {
             return;
         }
-        for binding in self.topology.bindings_from(exchange.as_str()) {
+        for binding in self.topology.bindings().leaving(exchange.as_str()) {
             self.steps.push_back(Step::Unbind(Arc::clone(binding)));
         }
         self.unbind_all_to(&Destination::Exchange(exchange.clone()));

@@ -158,7 +158,7 @@ impl Broker {
         if topology.exchange(name.as_str()).is_none() {
             return Ok(Durable::at_once(false));
         }
-        if condition.unused && topology.bindings_from(name.as_str()).next().is_some() {
+        if condition.unused && topology.bindings().count_leaving(name.as_str()) > 0 {
             return Err(Error::InUse(resource));
         }
         let steps = change::plan_exchange_deletion(&topology, name);
@@ -426,7 +426,7 @@ impl Broker {
                 kind.check_queue(&queue.definition)?;
             }
         }
-        if topology.has_binding(&binding) {
+        if topology.bindings().has(&binding) {
             return Ok(Durable::at_once(false));
         }
         let history = topology.exchange(binding.source.as_str()).and_then(|source| source.history.as_ref());

@@ -3,10 +3,10 @@
 //! A connection has a [`Seat`] from before it enters its vhost until it is gone; queues are counted by the topology they
 //! are in. A limit that is lowered closes nothing: it holds for what comes.
 
+use super::Vhost;
 use super::error::Error;
 use super::events::Actor;
 use super::policy::{Invalid, Term, pair};
-use super::topology::Vhost;
 use super::{Broker, Durable};
 use crate::definition::{Change, Definition, Key, UserLimits, VhostLimits};
 use crate::name::{UserName, VhostName};

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod alarms;
+mod bindings;
 mod change;
 pub mod connections;
 pub mod consume;
@@ -31,13 +32,14 @@ mod special;
 mod start;
 pub mod topology;
 mod trace;
+mod vhost;
 
 pub use counters::Counters;
 pub use error::{Error, Resource};
 pub use publish::{Committed, Outcome};
 pub use session::Session;
 pub use start::{Defaults, StartError};
-pub use topology::Vhost;
+pub use vhost::Vhost;
 
 use crate::auth;
 use crate::auth::users::Users;

@@ -3,11 +3,11 @@
 //! Declares ask for the vhost's policies under its topology's write lock. So what a change of policies does not find in
 //! the topology has been, or will be, declared with it.
 
+use super::Vhost;
 use super::admin::check_name;
 use super::error::Error;
 use super::events::{Actor, Fields};
 use super::policy::{Compiled, Target, Whose};
-use super::topology::Vhost;
 use super::{Broker, Durable, change};
 use crate::definition::{Change, Definition, Key};
 use crate::name::{PolicyName, VhostName};

@@ -56,7 +56,7 @@ impl Broker {
     pub(super) fn count_exchange_in(&self, name: &ExchangeName) -> Result<Option<MutexGuard<'_, ()>>, Error> {
         let Some(limit) = self.rules().limits.exchanges else { return Ok(None) };
         let counting = self.counting_exchanges.lock();
-        let count: usize = self.vhosts().iter().map(|vhost| vhost.topology().exchanges().count()).sum();
+        let count: usize = self.vhosts().iter().map(|vhost| vhost.topology().exchange_count()).sum();
         match count as u64 >= limit {
             true => Err(Error::TooManyExchanges { exchange: name.clone(), limit }),
             false => Ok(Some(counting)),

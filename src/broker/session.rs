@@ -1,9 +1,9 @@
 //! Who does something: a user in a vhost, from a connection or over HTTP; and what it has been found to be allowed.
 
+use super::Vhost;
 use super::counters::{Counters, Tally};
 use super::error::{Error, Resource};
 use super::publish::RouteCache;
-use super::topology::Vhost;
 use crate::auth::permissions::Access;
 use crate::auth::users::Users;
 use crate::auth::{User, UserTags};

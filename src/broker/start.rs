@@ -1,8 +1,9 @@
 //! Starting: from what the store recovered to a broker, with the first user and vhost of an empty node.
 
+use super::Vhost;
 use super::events::{Actor, EVENT_EXCHANGE, LOG_EXCHANGE, TRACE_EXCHANGE};
 use super::policy::{Applied, Compiled, Policies, Target, Whose};
-use super::topology::{Exchange, PREDECLARED, Vhost};
+use super::topology::{Exchange, PREDECLARED};
 use super::{Broker, alarms, connections, policies, rules};
 use crate::arguments::Table;
 use crate::auth;
@@ -241,7 +242,7 @@ impl Broker {
             Some(kind) => {
                 let policy = vhost.policies().of(Target::Exchange(name.as_str()));
                 let exchange = Exchange::new(name.clone(), definition, kind, policy);
-                vhost.topology_mut().exchanges.insert(name, exchange);
+                vhost.topology_mut().put_exchange(exchange);
             }
             None => warn!(exchange = %name, kind = %definition.kind, "exchange of unknown type is left out"),
         }
@@ -317,7 +318,7 @@ impl Broker {
                 };
                 let exchange_name = ExchangeName::new(exchange_name);
                 let exchange = Exchange::new(exchange_name.clone(), definition, kind, Applied::default());
-                topology.exchanges.insert(exchange_name, exchange);
+                topology.put_exchange(exchange);
             }
         }
         self.vhosts.insert(name, Arc::clone(&vhost));

@@ -1,18 +1,20 @@
 //! The exchanges, queues and bindings of a vhost, in memory. Read by everybody under the vhost's lock; written only by
 //! [`super::change`].
 
-use super::policy::{Applied, Policies};
+use super::bindings::Bindings;
+use super::policy::Applied;
 use super::queues::Queues;
 use crate::arguments;
-use crate::definition::{self, Binding, Destination, Role};
+use crate::definition::{self, Binding, Role};
 use crate::exchange::route::{self, Exchanges};
 use crate::exchange::{self, ExchangeType, History, Router};
 use crate::message::Message;
-use crate::name::{BindingKey, ExchangeName, QueueName, VhostName};
+use crate::name::{ExchangeName, QueueName};
 use crate::queue::Queue;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The exchanges every vhost has from the start; all durable.
 pub const PREDECLARED: &[(&str, &str)] = &[
@@ -24,9 +26,6 @@ pub const PREDECLARED: &[(&str, &str)] = &[
     ("amq.topic", "topic"),
     ("amq.rabbitmq.trace", "topic"),
 ];
-
-/// So many queues are read at once: some tenths of a millisecond.
-const SLICE: usize = 1000;
 
 /// What went through an exchange since the node started.
 #[derive(Debug, Default)]
@@ -136,28 +135,16 @@ impl Exchange {
     }
 }
 
-/// What tells bindings of one source apart; the arguments as JSON, empty when there are none.
-type BindingId = (Destination, BindingKey, String);
-
-fn binding_id(binding: &Binding) -> BindingId {
-    let arguments = if binding.arguments.inner().is_empty() {
-        String::new()
-    } else {
-        // A table always has a JSON form; were it not so, bindings would only be told apart less well.
-        serde_json::to_string(&binding.arguments).unwrap_or_default()
-    };
-    (binding.destination.clone(), binding.key.clone(), arguments)
-}
-
 /// The exchanges, queues and bindings of a vhost.
 #[derive(Debug, Default)]
 pub struct Topology {
     /// The vhost is gone: its last connections must not leave anything behind in it.
     pub(super) is_deleted: bool,
-    pub(super) exchanges: HashMap<ExchangeName, Exchange>,
+    exchanges: HashMap<ExchangeName, Exchange>,
+    /// Their names, for those that go through them in order.
+    exchange_names: BTreeSet<ExchangeName>,
     pub(super) queues: Queues,
-    by_source: HashMap<ExchangeName, HashMap<BindingId, Arc<Binding>>>,
-    by_destination: HashMap<Destination, HashMap<(ExchangeName, BindingId), Arc<Binding>>>,
+    bindings: Bindings,
     /// Above the place of every binding that has one.
     next_place: u64,
 }
@@ -173,12 +160,28 @@ impl Topology {
         self.queues.get(name)
     }
 
-    /// All exchanges.
+    /// All exchanges. Whoever has no need of all of them at one moment takes [`Vhost::exchanges`].
+    ///
+    /// [`Vhost::exchanges`]: super::Vhost::exchanges
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()
     }
 
+    /// Those behind a name, or all, by name.
+    pub(super) fn exchanges_after(&self, name: Option<&ExchangeName>) -> impl Iterator<Item = &Exchange> {
+        let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let names = self.exchange_names.range::<ExchangeName, _>((start, Bound::Unbounded));
+        names.filter_map(|name| self.exchanges.get(name))
+    }
+
+    /// How many exchanges there are.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
     /// All queues, by name. Whoever has no need of all of them at one moment takes [`Vhost::queues`].
+    ///
+    /// [`Vhost::queues`]: super::Vhost::queues
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.iter()
     }
@@ -189,30 +192,25 @@ impl Topology {
     }
 
     /// All bindings but the default exchange's.
-    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        self.by_source.values().flat_map(HashMap::values)
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
     }
 
-    /// The bindings that leave an exchange.
-    pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = &Arc<Binding>> {
-        self.by_source.get(source).into_iter().flat_map(HashMap::values)
+    /// An exchange, to change it.
+    pub(super) fn exchange_mut(&mut self, name: &ExchangeName) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(name)
     }
 
-    /// How many bindings leave an exchange.
-    pub fn binding_count_from(&self, source: &str) -> usize {
-        self.by_source.get(source).map_or(0, HashMap::len)
+    /// Adds an exchange.
+    pub(super) fn put_exchange(&mut self, exchange: Exchange) {
+        self.exchange_names.insert(exchange.name.clone());
+        self.exchanges.insert(exchange.name.clone(), exchange);
     }
 
-    /// The bindings that lead to a destination.
-    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Binding>> {
-        self.by_destination.get(destination).into_iter().flat_map(HashMap::values)
-    }
-
-    /// Whether this very binding is there.
-    pub fn has_binding(&self, binding: &Binding) -> bool {
-        self.by_source
-            .get(&binding.source)
-            .is_some_and(|bindings| bindings.contains_key(&binding_id(binding)))
+    /// Removes an exchange.
+    pub(super) fn remove_exchange(&mut self, name: &ExchangeName) -> Option<Exchange> {
+        self.exchange_names.remove(name);
+        self.exchanges.remove(name)
     }
 
     /// Adds a queue; an exchange's own goes there.
@@ -232,14 +230,10 @@ impl Topology {
 
     /// Adds a binding that is not there and whose source is.
     pub(super) fn bind(&mut self, binding: Binding) {
-        let id = binding_id(&binding);
         if let Some(exchange) = self.exchanges.get_mut(&binding.source) {
             exchange.router.bind(&binding);
         }
-        let binding = Arc::new(binding);
-        let source = binding.source.clone();
-        self.by_source.entry(source.clone()).or_default().insert(id.clone(), Arc::clone(&binding));
-        self.by_destination.entry(binding.destination.clone()).or_default().insert((source, id), binding);
+        self.bindings.insert(binding);
     }
 
     /// The place of a new binding from that exchange, if a restart must bring its bindings back in order.
@@ -258,22 +252,11 @@ impl Topology {
 
     /// Removes a binding if it is there.
     pub(super) fn unbind(&mut self, binding: &Binding) {
-        let id = binding_id(binding);
-        let Some(bindings) = self.by_source.get_mut(&binding.source) else { return };
-        if bindings.remove(&id).is_none() {
+        if !self.bindings.remove(binding) {
             return;
-        }
-        if bindings.is_empty() {
-            self.by_source.remove(&binding.source);
         }
         if let Some(exchange) = self.exchanges.get_mut(&binding.source) {
             exchange.router.unbind(binding);
-        }
-        if let Some(bindings) = self.by_destination.get_mut(&binding.destination) {
-            bindings.remove(&(binding.source.clone(), id));
-            if bindings.is_empty() {
-                self.by_destination.remove(&binding.destination);
-            }
         }
     }
 
@@ -311,95 +294,5 @@ impl Exchanges for Topology {
 
     fn queue_name(&self, name: &str) -> Option<QueueName> {
         self.queues.get(name).map(|queue| queue.name.clone())
-    }
-}
-
-/// A vhost.
-#[derive(Debug)]
-pub struct Vhost {
-    /// Its name.
-    pub name: VhostName,
-    /// As defined.
-    pub definition: parking_lot::RwLock<definition::Vhost>,
-    policies: parking_lot::RwLock<Arc<Policies>>,
-    limits: parking_lot::RwLock<definition::VhostLimits>,
-    /// How many connections have a seat in it.
-    pub(super) connections: AtomicU64,
-    /// Whoever puts policies in force holds it, so that the last to do so has the last ones.
-    pub(super) sweep: parking_lot::Mutex<()>,
-    topology: parking_lot::RwLock<Topology>,
-    generation: AtomicU64,
-    is_traced: AtomicBool,
-}
-
-impl Vhost {
-    pub(super) fn new(name: VhostName, definition: definition::Vhost) -> Self {
-        let (policies, limits, connections, sweep, topology, generation) = Default::default();
-        let is_traced = AtomicBool::new(definition.tracing);
-        let definition = parking_lot::RwLock::new(definition);
-        Self { name, definition, policies, limits, connections, sweep, topology, generation, is_traced }
-    }
-
-    /// Whether the firehose is on.
-    pub fn is_traced(&self) -> bool {
-        self.is_traced.load(Ordering::Relaxed)
-    }
-
-    /// What it says of itself from now on.
-    pub(super) fn redefine(&self, definition: definition::Vhost) {
-        self.is_traced.store(definition.tracing, Ordering::Relaxed);
-        *self.definition.write() = definition;
-    }
-
-    /// How much there may be in it.
-    pub fn limits(&self) -> definition::VhostLimits {
-        *self.limits.read()
-    }
-
-    pub(super) fn set_limits(&self, limits: definition::VhostLimits) {
-        *self.limits.write() = limits;
-    }
-
-    /// The policies that are defined. Those of what is in the vhost follow a moment later.
-    pub fn policies(&self) -> Arc<Policies> {
-        Arc::clone(&self.policies.read())
-    }
-
-    pub(super) fn set_policies(&self, policies: Policies) {
-        *self.policies.write() = Arc::new(policies);
-    }
-
-    /// The topology, to read. Take no queue's lock for long and await nothing while the guard lives.
-    pub fn topology(&self) -> parking_lot::RwLockReadGuard<'_, Topology> {
-        self.topology.read()
-    }
-
-    /// All queues, by name, as they are found a slice at a time: nobody waits for the topology while a long list is read.
-    /// What comes or goes meanwhile may be among them or not.
-    pub fn queues(&self) -> Vec<Arc<Queue>> {
-        let mut all: Vec<Arc<Queue>> = Vec::with_capacity(self.topology().queue_count());
-        loop {
-            let (topology, before) = (self.topology(), all.len());
-            let last = all.last().map(|queue| queue.name.clone());
-            all.extend(topology.queues.after(last.as_ref()).take(SLICE).cloned());
-            if all.len() < before + SLICE {
-                return all;
-            }
-        }
-    }
-
-    /// The topology, to change. Whoever does change it says so by [`Vhost::changed`], before the guard goes.
-    pub(super) fn topology_mut(&self) -> parking_lot::RwLockWriteGuard<'_, Topology> {
-        self.topology.write()
-    }
-
-    /// The topology changed: remembered routes are to be asked anew.
-    pub(super) fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// A number that is another after every change of the topology. Read it before what is to be remembered.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
     }
 }

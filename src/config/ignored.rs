@@ -216,11 +216,7 @@ const PASSED: &[Passed] = &[
         "statistics are always there: the HTTP API reads them where they arise",
     ),
     passed(Ignored, &["management.enable_queue_totals"], "the totals of queues are always shown"),
-    passed(
-        Ignored,
-        &["management.login_session_timeout", "management.hide_ui_connections", "management.restrictions.*"],
-        "there is no web page with a session",
-    ),
+    passed(Ignored, &["management.hide_ui_connections", "management.restrictions.*"], "there is no web page"),
     passed(Ignored, &["management.http_log_dir"], "requests to the HTTP API are not logged one by one"),
     passed(
         Ignored,

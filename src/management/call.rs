@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderName},
 };
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -23,6 +24,8 @@ pub(super) struct Call {
     pub(super) user: Option<User>,
     /// Whether that is no user of the broker's, but who runs the broker.
     pub(super) is_local_administrator: bool,
+    /// Where it comes from.
+    pub(super) peer: IpAddr,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,

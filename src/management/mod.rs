@@ -7,6 +7,7 @@
 //! Route functions run on blocking threads: they may wait for the disk or walk long lists without holding up connections.
 
 mod access;
+mod admission;
 mod body;
 mod call;
 mod definitions;
@@ -18,21 +19,22 @@ mod openapi;
 pub mod prometheus;
 mod query;
 mod routes;
+mod sessions;
 mod statistics;
 mod upload;
 mod view;
 
 pub use definitions::{LoadError, Loadable};
 pub use node::{Listener, Node};
+pub use sessions::Sessions;
 pub use statistics::{Statistics, sample};
 
-use crate::broker::counters::LoginProtocol;
 use access::Level;
 use access::LocalPeer;
 use axum::{
     Router,
-    extract::{ConnectInfo, FromRequestParts, RawPathParams, Request},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    extract::{FromRequestParts, RawPathParams, Request},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{MethodFilter, MethodRouter},
     serve::ListenerExt,
@@ -44,16 +46,10 @@ use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
     auth, bindings, channels, configuration, connections, consumers, exchanges, features, health, home,
-    limits, maintenance, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    limits, login, maintenance, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
 use tokio::{
     net::{TcpListener, UnixListener},
     runtime::Handle,
@@ -303,6 +299,11 @@ const ROUTES: &[Route] = &[
     route(Method::DELETE, "/api/auth/attempts/{name}", Monitoring, auth::forget_attempts),
     route(Method::GET, "/api/auth/attempts/{name}/source", Monitoring, auth::list_attempts_by_source),
     route(Method::DELETE, "/api/auth/attempts/{name}/source", Monitoring, auth::forget_attempts),
+    route(Method::POST, "/api/login", Anyone, login::open),
+    route(Method::DELETE, "/api/login", Anyone, login::close),
+    route(Method::DELETE, "/api/reset", Administrator, nodes::reset),
+    route(Method::DELETE, "/api/reset/{name}", Administrator, nodes::reset),
+    route(Method::GET, "/api/queues/quorum/{vhost}/{queue}/status", Management, queues::quorum_status),
     route(Method::GET, "/api/openapi.json", Anyone, routes::openapi::show),
     route(Method::POST, "/api/nodes/{name}/drain", Administrator, maintenance::drain),
     route(Method::POST, "/api/nodes/{name}/revive", Administrator, maintenance::revive),
@@ -324,6 +325,8 @@ enum Answer {
     Created(Option<String>),
     /// 204
     Done,
+    /// An answer with a cookie beside it.
+    Cookie(Box<Answer>, String),
     /// 303: where a page goes on after its form was sent.
     Onward(String),
     /// 503 and the reasons: what a health check says when it fails.
@@ -361,6 +364,9 @@ impl IntoResponse for Answer {
             Answer::Done => StatusCode::NO_CONTENT.into_response(),
             Answer::Onward(location) => {
                 (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
+            }
+            Answer::Cookie(answer, cookie) => {
+                ([(header::SET_COOKIE, cookie)], answer.into_response()).into_response()
             }
             Answer::Failed(value) => {
                 (StatusCode::SERVICE_UNAVAILABLE, UNCACHED, axum::Json(value)).into_response()
@@ -449,7 +455,7 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
     let (mut parts, body) = request.into_parts();
     let admitted = match route.level {
         Level::Anyone => Ok((None, false)),
-        level => log_in(&node, &parts)
+        level => admission::admit(&node, &parts)
             .and_then(|(user, is_local)| level.check(&user.tags).map(|()| (Some(user), is_local))),
     };
     let (user, is_local_administrator) = match admitted {
@@ -466,24 +472,9 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
     let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;
     let parameters = parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let query = parse_query(parts.uri.query().unwrap_or_default());
+    let peer = admission::peer(&parts);
     let (headers, runtime) = (parts.headers, Handle::current());
-    Ok(Call { node, user, is_local_administrator, parameters, query, headers, body, runtime })
-}
-
-/// The user of the login that the request has, or else the one at the other end of the local socket; whether it is that.
-fn log_in(node: &Node, parts: &Parts) -> Result<(crate::auth::User, bool), Error> {
-    let local = parts.extensions.get::<ConnectInfo<LocalPeer>>().map(|ConnectInfo(peer)| *peer);
-    let Some((user, password)) = access::credentials(&parts.headers) else {
-        return local.and_then(LocalPeer::user).map(|user| (user, true)).ok_or(Error::NotLoggedIn);
-    };
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    // Over a socket for both, IPv4 peers have addresses within IPv6.
-    // Whoever comes over the local socket is on this machine.
-    let here = IpAddr::V4(if local.is_some() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
-    let address = peer.map_or(here, |ConnectInfo(peer)| peer.ip().to_canonical());
-    let admitted = node.broker.log_in(&user, &password, address.is_loopback());
-    node.broker.counters.logins.count(LoginProtocol::Http, &user, address, admitted.is_ok());
-    Ok((admitted?, false))
+    Ok(Call { node, user, is_local_administrator, peer, parameters, query, headers, body, runtime })
 }
 
 /// The pairs of a query, decoded as forms are.

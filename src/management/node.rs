@@ -1,5 +1,6 @@
 //! The node as the HTTP API shows it: what the server that put it together knows and the broker does not.
 
+use super::sessions::Sessions;
 use super::statistics::Statistics;
 use crate::broker::Broker;
 use crate::config;
@@ -27,6 +28,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// What it was told, and can be told again.
     pub config: Arc<config::Live>,
+    /// Who has logged in with a form.
+    pub sessions: Sessions,
     /// Rates and their history. Somebody must run [`sample`](super::sample).
     pub statistics: Statistics,
 }

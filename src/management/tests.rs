@@ -7,6 +7,7 @@ mod definitions;
 mod governing;
 mod health;
 mod local;
+mod login;
 mod openapi;
 mod statistics;
 mod uploading;
@@ -15,7 +16,7 @@ mod vhosts;
 use super::*;
 use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
-use crate::config::{Config, Configuration, Live};
+use crate::config::{Config, Configuration, Http, Live};
 use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
@@ -45,7 +46,8 @@ struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let config = Config { management_body_bytes_max: 10_000, ..Config::default() };
+        let http = Http { session_minutes: 480, ..Http::default() };
+        let config = Config { management_body_bytes_max: 10_000, http, ..Config::default() };
         Self { configuration: config.into(), listeners: Vec::new() }
     }
 }
@@ -74,6 +76,7 @@ impl Api {
             listeners: [vec![Listener { protocol: "http", address }], setup.listeners].concat(),
             data_dir: ".".into(),
             config: Arc::new(Live::new(setup.configuration)),
+            sessions: Sessions::default(),
             statistics: Statistics::new(Duration::from_secs(5)),
         };
         let node = Arc::new(node);
@@ -271,7 +274,10 @@ fn users_are_put_as_a_whole() {
     assert_eq!(api.put("/users/u", with_hash), done());
     assert_eq!(
         api.as_user("u:p", "GET", "/whoami", Value::Null),
-        Got(200, json!({"name": "u", "tags": ["monitoring"], "is_internal_user": true}))
+        Got(
+            200,
+            json!({"name": "u", "tags": ["monitoring"], "is_internal_user": true, "login_session_timeout": 480})
+        )
     );
     assert_eq!(api.put("/users/u", json!({"tags": "monitoring"})), done());
     assert_eq!(api.as_user("u:p", "GET", "/whoami", Value::Null).0, 401);

@@ -30,6 +30,8 @@ pub struct Http {
     pub cors_allow_origins: Vec<String>,
     /// How long a browser may remember that, in seconds.
     pub cors_max_age_s: u32,
+    /// How long a session lasts.
+    pub session_minutes: u32,
     /// Empty = not sent.
     pub csp: String,
     /// Empty = not sent.
@@ -166,6 +168,17 @@ pub(super) const SOCKETS: &[Setting] = &[
         unit: "path",
         doc: "What stands before every path of the HTTP API, as `/rabbit`.",
         set: |config, _, text| path_prefix(text).map(|prefix| config.http.path_prefix = prefix),
+        ..PLAIN
+    },
+    Setting {
+        key: "management.login_session_timeout",
+        default: "480",
+        unit: "minutes",
+        doc: "How long somebody who logged in with a form stays logged in.",
+        is_live: true,
+        set: |config, _, text| {
+            value::integer(text, 1, 525_600).map(|minutes| config.http.session_minutes = minutes)
+        },
         ..PLAIN
     },
     Setting {

@@ -101,10 +101,25 @@ pub(super) const USER: Object = object(
     ],
 );
 
+pub(super) const REPLICA: Object = object(
+    "Replica",
+    "A replica of a quorum queue.",
+    &[
+        always("Node Name", Text, ""),
+        always("Raft State", Text, "`leader`."),
+        always("Membership", Text, "`voter`."),
+    ],
+);
+
 pub(super) const WHOAMI: Object = object(
     "Whoami",
     "Who asks.",
-    &[always("name", Text, ""), always("tags", TEXTS, ""), always("is_internal_user", Flag, "")],
+    &[
+        always("name", Text, ""),
+        always("tags", TEXTS, ""),
+        always("is_internal_user", Flag, ""),
+        always("login_session_timeout", Count, "In minutes."),
+    ],
 );
 
 pub(super) const PERMISSIONS: Object = object(
@@ -210,6 +225,7 @@ pub(super) const QUEUE: Object = object(
         sometimes("online", TEXTS, "Of a quorum queue."),
         always("exclusive_consumer_tag", NAME, ""),
         always("single_active_consumer_tag", NAME, "Who is served, where one is."),
+        sometimes("idle_since", Text, "Where nothing has happened since the last sample, or for longer."),
         always("consumers", Count, ""),
         always("consumer_capacity", Number, ""),
         always("consumer_utilisation", Number, ""),
@@ -219,6 +235,8 @@ pub(super) const QUEUE: Object = object(
         always("messages_ready_ram", Count, ""),
         always("messages_unacknowledged_ram", Count, ""),
         always("messages_paged_out", Count, "Those whose bodies are on disk only."),
+        always("messages_persistent", Count, "Ready and unacked messages that a restart brings back."),
+        always("message_bytes_persistent", Count, ""),
         always("message_bytes", Count, ""),
         always("message_bytes_ready", Count, ""),
         always("message_bytes_unacknowledged", Count, ""),
@@ -321,6 +339,7 @@ pub(super) const CHANNEL: Object = object(
         always("transactional", Flag, ""),
         always("confirm", Flag, "Whether publishers are told what is safe."),
         always("consumer_count", Count, ""),
+        sometimes("idle_since", Text, "Where nothing has happened since the last sample, or for longer."),
         always("messages_unacknowledged", Count, ""),
         always("messages_unconfirmed", Count, ""),
         always("messages_uncommitted", Count, ""),

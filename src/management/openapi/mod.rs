@@ -26,9 +26,10 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ComponentsBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, HttpMethod, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required};
-use utoipa::openapi::{Response, ResponseBuilder, Schema};
+use utoipa::openapi::{Response, ResponseBuilder, Schema, Server};
 
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 /// What Basic authentication is called in the document.
 const LOGIN: &str = "basic";
 
@@ -42,8 +43,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("503", "Unavailable", "The broker failed, or cannot do this now."),
 ];
 
-/// The document.
-pub(super) fn document() -> OpenApi {
+/// The document of an API whose paths all stand behind a prefix, or none.
+pub(super) fn document(path_prefix: &str) -> OpenApi {
     let mut items: BTreeMap<&str, PathItem> = BTreeMap::new();
     for (route, operation) in described() {
         let Some(method) = method(operation.method) else { continue };
@@ -62,7 +63,9 @@ pub(super) fn document() -> OpenApi {
             "RabbitMQ's management API, as Warren serves it. In a path, `/` in a name is `%2F`.",
         ))
         .license(Some(license));
-    OpenApiBuilder::new().info(info.build()).paths(paths.build()).components(Some(components())).build()
+    let server = (!path_prefix.is_empty()).then(|| vec![Server::new(path_prefix)]);
+    let document = OpenApiBuilder::new().info(info.build()).servers(server);
+    document.paths(paths.build()).components(Some(components())).build()
 }
 
 /// Each route with what is known of it.
@@ -173,6 +176,10 @@ impl Gives {
             ],
             Gives::Never => Vec::new(),
             Gives::File(object) => vec![("200", with(object.about, Kind::Object(object)))],
+            Gives::Session => {
+                let ok = response("The session's cookie.").content(JSON, json(Kind::Text.schema()));
+                vec![("200", ok.header("set-cookie", text_header()).build())]
+            }
             Gives::Page => vec![("200", text("A page.", "text/html; charset=utf-8"))],
             Gives::Events => vec![(
                 "200",
@@ -188,6 +195,10 @@ impl Gives {
 
 fn response(about: &str) -> ResponseBuilder {
     ResponseBuilder::new().description(about)
+}
+
+fn text_header() -> Header {
+    HeaderBuilder::new().schema(Some(Kind::Text.schema())).build()
 }
 
 fn location(about: &str) -> Header {
@@ -241,7 +252,8 @@ fn describe(route: &Route, operation: &Operation) -> utoipa::openapi::path::Oper
     }
     if let Some(object) = operation.takes {
         let is_required = object.fields.iter().any(|field| field.is_required);
-        let mut body = RequestBodyBuilder::new().content(JSON, json(Kind::Object(object).schema()));
+        let format = if matches!(operation.gives, Gives::Session) { FORM } else { JSON };
+        let mut body = RequestBodyBuilder::new().content(format, json(Kind::Object(object).schema()));
         if matches!(operation.gives, Gives::Imported) {
             body = body.content("multipart/form-data", form());
         }
@@ -272,7 +284,7 @@ fn is_refused(route: &Route, operation: &Operation, status: &str) -> bool {
                 || operation.takes.is_some()
                 || has(|refusal| matches!(refusal, Refusal::Wrong))
         }
-        "401" => route.level != Level::Anyone,
+        "401" => route.level != Level::Anyone || matches!(operation.gives, Gives::Session),
         // The body may speak of something that is not there.
         "404" => has_path || operation.takes.is_some(),
         "405" => has(|refusal| matches!(refusal, Refusal::Fixed)),

@@ -40,6 +40,8 @@ pub(super) enum Gives {
     Imported,
     /// 200 and a file; under a name, if there is one.
     File(&'static Object),
+    /// 200 and a cookie, for a form.
+    Session,
     /// 200 and a page for people.
     Page,
     /// 200 and events, until the client goes.
@@ -155,7 +157,7 @@ impl Operation {
     }
 }
 
-use Gives::{Created, Done, Events, File, Imported, List, Never, One, Page, Put, Value, Verdict};
+use Gives::{Created, Done, Events, File, Imported, List, Never, One, Page, Put, Session, Value, Verdict};
 use Refusal::{Fixed, Protected, Wrong};
 use answers::{BINDING, CHANNEL, CONNECTION, CONSUMER, DEPRECATED_FEATURE, EXCHANGE, FEATURE_FLAG};
 use answers::{GLOBAL_PARAMETER, PARAMETER, PERMISSIONS, POLICY, QUEUE, USER, VHOST};
@@ -166,6 +168,11 @@ use node::NODE;
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/", "A page for people who point a browser at the port", Page),
     get("/api/openapi.json", "This document", Value(Kind::Map(&Kind::Any))),
+    post("/api/login", "Opens a session: a cookie stands for the login from then on", Session)
+        .takes(&requests::LOGIN),
+    delete("/api/login", "Ends the session of the request's cookie"),
+    delete("/api/reset", "Forgets the samples that rates are made of"),
+    delete("/api/reset/{name}", "The same, of a node"),
     get("/api/overview", "What the node is and how much it holds", One(&node::OVERVIEW)).rates(),
     get("/api/live", "What happens, as server-sent events after each sample", Events),
     get("/api/cluster-name", "What the cluster is called", One(&node::CLUSTER_NAME)),
@@ -301,6 +308,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     )
     .takes(&requests::GET),
     post("/api/queues/{vhost}/{queue}/actions", "There are none", Never).takes(&requests::ACTION),
+    get(
+        "/api/queues/quorum/{vhost}/{queue}/status",
+        "The replicas of a quorum queue: there is one",
+        Value(Kind::List(&Kind::Object(&answers::REPLICA))),
+    ),
     get("/api/queues/{vhost}/{queue}/bindings", "The bindings of a queue", List(&BINDING)),
     get("/api/exchanges", "The exchanges", List(&EXCHANGE)).rates(),
     get("/api/exchanges/{vhost}", "The exchanges of a vhost", List(&EXCHANGE)).rates(),

@@ -20,6 +20,12 @@ pub(super) const CLUSTER_NAME: Object = object(
     &[always("name", TEXT, "Clients that connect from now on are told.")],
 );
 
+pub(super) const LOGIN: Object = object(
+    "LoginForm",
+    "Who logs in.",
+    &[always("username", Kind::Text, ""), always("password", Kind::Text, "")],
+);
+
 pub(super) const VHOST: Object = object(
     "VhostBody",
     "What is to be known of a vhost. What is left out stays as it is.",

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use utoipa::openapi::OpenApi;
 
 fn document() -> Value {
-    serde_json::to_value(super::document()).unwrap()
+    serde_json::to_value(super::document("")).unwrap()
 }
 
 #[test]
@@ -248,9 +248,10 @@ fn look_at_object(object: &Object, fields: &Map<String, Value>, place: &str, fau
     );
 }
 
-/// The bodies that routes with required fields take: method, path, and each field with a value that it may have.
+/// The JSON bodies that routes with required fields take: method, path, and each field with a value that it may have.
 pub(in crate::management) fn bodies() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
-    let with_bodies = OPERATIONS.iter().filter_map(|operation| Some((operation, operation.takes?)));
+    let of_json = OPERATIONS.iter().filter(|operation| !matches!(operation.gives, Gives::Session));
+    let with_bodies = of_json.filter_map(|operation| Some((operation, operation.takes?)));
     let bodies = with_bodies.map(|(operation, object)| {
         let required = object.fields.iter().filter(|field| field.is_required);
         let body = required.map(|field| (field.name.to_owned(), example(field.kind))).collect();

@@ -91,6 +91,14 @@ const METRICS: &[QueueMetric] = &[
     queue(Whole, gauge("queue_messages_paged_out", "Ready messages that are on disk only"), |read| {
         Some(read.figures.paged as u64)
     }),
+    queue(Whole, gauge("queue_messages_persistent", "Messages that a restart brings back"), |read| {
+        Some(read.figures.durable)
+    }),
+    queue(
+        Whole,
+        gauge("queue_messages_persistent_bytes", "Body bytes of messages that a restart brings back"),
+        |read| Some(read.figures.durable_bytes),
+    ),
     queue(Whole, gauge("queue_messages_bytes", "Body bytes of ready and unacked messages"), |read| {
         Some(read.figures.ready_bytes + read.figures.unacked_bytes)
     }),

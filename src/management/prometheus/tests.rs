@@ -98,6 +98,7 @@ impl Site {
             listeners: Vec::new(),
             data_dir: ".".into(),
             config: Arc::new(crate::config::Live::new(Default::default())),
+            sessions: Default::default(),
             statistics: crate::management::Statistics::new(crate::time::Duration::ZERO),
         };
         let exporter = Arc::new(Exporter::new(Arc::new(node), path, is_per_object));

@@ -15,24 +15,21 @@ type Row = (VhostName, Arc<Binding>);
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
     let mut rows = Vec::new();
     for vhost in call.vhosts()? {
-        let topology = vhost.topology();
-        let mut own: Vec<Arc<Binding>> = topology.bindings().cloned().collect();
-        drop(topology);
-        own.extend(vhost.queues().iter().map(|queue| of_default_exchange(&queue.name)));
-        rows.extend(in_order(&vhost, own));
+        let default = vhost.queues().into_iter().map(|queue| of_default_exchange(&queue.name));
+        // The default exchange's come first: it has the empty name.
+        rows.extend(default.chain(vhost.bindings()).map(|binding| (vhost.name.clone(), binding)));
     }
-    answer(call, rows)
+    answer_rows(call, rows)
 }
 
 pub(in crate::management) fn list_of_queue(call: &Call) -> Result<Answer, Error> {
     let vhost = call.vhost()?;
     // As in RabbitMQ, what is not there has none: tools look for a binding here before they delete it.
     let Some(queue) = vhost.topology().queue(call.parameter("queue")).cloned() else {
-        return answer(call, Vec::new());
+        return answer_rows(call, Vec::new());
     };
-    let mut bindings = to(&vhost, &Destination::Queue(queue.name.clone()));
-    bindings.push(of_default_exchange(&queue.name));
-    answer(call, in_order(&vhost, bindings))
+    let bindings = vhost.bindings_to(&Destination::Queue(queue.name.clone()));
+    answer(call, &vhost, std::iter::once(of_default_exchange(&queue.name)).chain(bindings))
 }
 
 /// Bindings that leave the exchange.
@@ -41,22 +38,22 @@ pub(in crate::management) fn list_from(call: &Call) -> Result<Answer, Error> {
     let bindings: Vec<Arc<Binding>> = if name.is_empty() {
         vhost.queues().iter().map(|queue| of_default_exchange(&queue.name)).collect()
     } else {
-        vhost.topology().bindings_from(name.as_str()).cloned().collect()
+        vhost.bindings_from(&name)
     };
-    answer(call, in_order(&vhost, bindings))
+    answer(call, &vhost, bindings)
 }
 
 /// Bindings that lead to the exchange.
 pub(in crate::management) fn list_to(call: &Call) -> Result<Answer, Error> {
     let (vhost, name) = (call.vhost()?, exchanges::name(call, "exchange"));
-    answer(call, in_order(&vhost, to(&vhost, &Destination::Exchange(name))))
+    answer(call, &vhost, vhost.bindings_to(&Destination::Exchange(name)))
 }
 
 /// Bindings with the source and the destination of the path.
 pub(in crate::management) fn list_between(call: &Call) -> Result<Answer, Error> {
     let vhost = call.vhost()?;
     let bindings = between(call, &vhost)?;
-    answer(call, in_order(&vhost, bindings))
+    answer(call, &vhost, bindings)
 }
 
 pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
@@ -102,7 +99,7 @@ fn find(call: &Call, vhost: &Vhost) -> Result<Arc<Binding>, Error> {
 fn between(call: &Call, vhost: &Vhost) -> Result<Vec<Arc<Binding>>, Error> {
     let (source, destination) = (exchanges::name(call, "source"), destination(call)?);
     if !source.is_empty() {
-        let mut bindings = to(vhost, &destination);
+        let mut bindings = vhost.bindings_to(&destination);
         bindings.retain(|binding| binding.source == source);
         return Ok(bindings);
     }
@@ -122,10 +119,6 @@ fn destination(call: &Call) -> Result<Destination, Error> {
     }
 }
 
-fn to(vhost: &Vhost, destination: &Destination) -> Vec<Arc<Binding>> {
-    vhost.topology().bindings_to(destination).cloned().collect()
-}
-
 /// The binding that nobody made and nobody can remove.
 fn of_default_exchange(queue: &QueueName) -> Arc<Binding> {
     Arc::new(Binding {
@@ -136,14 +129,16 @@ fn of_default_exchange(queue: &QueueName) -> Arc<Binding> {
     })
 }
 
-fn in_order(vhost: &Vhost, mut bindings: Vec<Arc<Binding>>) -> Vec<Row> {
-    bindings.sort_by(|left, right| {
-        (&left.source, &left.destination, &left.key).cmp(&(&right.source, &right.destination, &right.key))
-    });
-    bindings.into_iter().map(|binding| (vhost.name.clone(), binding)).collect()
+/// Answers with bindings of a vhost, in this order.
+fn answer(
+    call: &Call,
+    vhost: &Vhost,
+    bindings: impl IntoIterator<Item = Arc<Binding>>,
+) -> Result<Answer, Error> {
+    answer_rows(call, bindings.into_iter().map(|binding| (vhost.name.clone(), binding)).collect())
 }
 
-fn answer(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
+fn answer_rows(call: &Call, rows: Vec<Row>) -> Result<Answer, Error> {
     call.list(
         rows,
         |(_, binding)| binding.source.as_str(),

@@ -5,7 +5,7 @@ use crate::broker::{Outcome, Vhost};
 use crate::management::statistics::Spans;
 use crate::management::{Answer, Call, body::Body, error::Error, view};
 use crate::message::{Message, Properties};
-use crate::name::{ExchangeName, VhostName};
+use crate::name::ExchangeName;
 use crate::outbox::Wakes;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -23,18 +23,16 @@ pub(super) fn name(call: &Call, parameter: &str) -> ExchangeName {
 }
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
-    let mut rows: Vec<(VhostName, ExchangeName, Arc<Vhost>)> = Vec::new();
+    let mut rows: Vec<(ExchangeName, Arc<Vhost>)> = Vec::new();
     for vhost in call.vhosts()? {
-        let topology = vhost.topology();
-        let row = |name: &ExchangeName| (vhost.name.clone(), name.clone(), Arc::clone(&vhost));
-        rows.extend(topology.exchanges().map(|exchange| row(&exchange.name)));
+        let names = vhost.exchanges(|_, exchange| exchange.name.clone());
+        rows.extend(names.into_iter().map(|name| (name, Arc::clone(&vhost))));
     }
-    rows.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
     let spans = call.spans()?;
     call.list(
         rows,
-        |(_, name, _)| name.as_str(),
-        move |call, (_, name, vhost), _| {
+        |(name, _)| name.as_str(),
+        move |call, (name, vhost), _| {
             // Deleted since the list was made: then nothing is known of it but its name.
             let gone = || json!({ "name": name.as_str(), "vhost": vhost.name.as_str() });
             render(call, vhost, name, &spans).unwrap_or_else(gone)

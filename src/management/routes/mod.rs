@@ -14,6 +14,7 @@ pub(super) mod health;
 pub(super) mod home;
 pub(super) mod limits;
 pub(super) mod live;
+pub(super) mod login;
 pub(super) mod maintenance;
 pub(super) mod nodes;
 pub(super) mod openapi;

@@ -18,6 +18,15 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     call.object(view::node::render(&call.node, &call.node.usage(), &details))
 }
 
+/// Forgets the samples and the rates that are made of them; what is counted stays.
+pub(in crate::management) fn reset(call: &Call) -> Result<Answer, Error> {
+    if call.has_parameter("name") {
+        check_name(call)?;
+    }
+    call.node.statistics.forget();
+    Ok(Answer::Done)
+}
+
 /// There is one node.
 pub(super) fn check_name(call: &Call) -> Result<(), Error> {
     if call.parameter("name") == call.node.broker.node { Ok(()) } else { Err(Error::NotFound) }

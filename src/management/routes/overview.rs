@@ -16,7 +16,7 @@ pub(in crate::management) fn show(call: &Call) -> Result<Answer, Error> {
     let mut sum = classic::Counters::default();
     let vhosts = call.vhosts()?;
     for vhost in &vhosts {
-        totals.exchanges += vhost.topology().exchanges().count();
+        totals.exchanges += vhost.topology().exchange_count();
         let queues = vhost.queues();
         totals.queues += queues.len();
         for queue in queues {

@@ -6,6 +6,7 @@ use crate::management::view::{fields::Wanted, stats::Details, stats::Unsampled};
 use crate::management::{Answer, Call, body::Body, error::Error, routes::consumers, view};
 use crate::name::{QueueId, QueueName, Sequence};
 use crate::outbox::Wakes;
+use crate::queue::arguments::Kind;
 use crate::queue::state::Return;
 use crate::queue::{Queue, classic::Taken};
 use serde_json::Value;
@@ -146,6 +147,15 @@ fn is_base64(body: &Body) -> Result<bool, Error> {
         Some("base64") => Ok(true),
         _ => Err(Error::BadRequest("encoding must be auto or base64".into())),
     }
+}
+
+/// The replicas of a quorum queue: here it has one, which leads.
+pub(in crate::management) fn quorum_status(call: &Call) -> Result<Answer, Error> {
+    let queue = find(call)?;
+    if queue.definition.kind != Kind::Quorum.name() {
+        return Err(Error::BadRequest(format!("{} is no quorum queue", queue.name)));
+    }
+    Ok(Answer::Json(view::queue::replicas(&call.node.broker.node)))
 }
 
 /// There is no other node that queues could move to.

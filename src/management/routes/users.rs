@@ -89,6 +89,11 @@ fn delete_one(call: &Call, name: &str) -> Result<(), Error> {
 pub(in crate::management) fn whoami(call: &Call) -> Result<Answer, Error> {
     let user = call.user()?;
     let tags: Vec<&str> = user.tags.iter().collect();
-    let whoami: Value = json!({ "name": user.name.as_str(), "tags": tags, "is_internal_user": true });
+    let whoami: Value = json!({
+        "name": user.name.as_str(),
+        "tags": tags,
+        "is_internal_user": true,
+        "login_session_timeout": call.node.config.config().http.session_minutes,
+    });
     call.object(whoami)
 }

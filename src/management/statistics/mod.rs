@@ -65,7 +65,7 @@ impl<K: Eq + Hash, const N: usize> Table<K, N> {
 
     /// Of one that is not sampled.
     fn tell_nothing(&self) -> Told {
-        Told { names: self.names, figures: Vec::new() }
+        Told { names: self.names, figures: Vec::new(), idle_since: None }
     }
 
     fn tell(&self, key: &K, recent: Recent, spans: &Spans) -> Told {
@@ -87,6 +87,8 @@ pub struct Statistics {
     vhosts: Table<VhostName, { overview::FIGURES.len() }>,
     node: Table<(), { node::FIGURES.len() }>,
     live: watch::Sender<Option<Arc<Frame>>>,
+    /// How often all was forgotten. Whoever takes a sample holds it.
+    forgotten: Mutex<u64>,
 }
 
 impl Statistics {
@@ -102,6 +104,7 @@ impl Statistics {
             vhosts: Table::new(&overview::FIGURES),
             node: Table::new(&node::FIGURES),
             live: watch::Sender::new(None),
+            forgotten: Mutex::default(),
         }
     }
 
@@ -146,7 +149,8 @@ impl Statistics {
         names: impl IntoIterator<Item = &'n VhostName>,
         spans: &Spans,
     ) -> Told {
-        let (recent, empty) = (*self.recent.lock(), Told { names: &overview::FIGURES, figures: Vec::new() });
+        let (recent, empty) =
+            (*self.recent.lock(), Told { names: &overview::FIGURES, figures: Vec::new(), idle_since: None });
         names.into_iter().fold(empty, |sum, name| sum.plus(self.vhosts.tell(name, recent, spans)))
     }
 
@@ -159,6 +163,18 @@ impl Statistics {
     #[cfg(test)]
     pub(in crate::management) fn queue_count(&self) -> usize {
         self.queues.of.len()
+    }
+
+    /// Forgets all samples.
+    pub(in crate::management) fn forget(&self) {
+        let mut forgotten = self.forgotten.lock();
+        *forgotten += 1;
+        self.queues.of.clear();
+        self.exchanges.of.clear();
+        self.connections.of.clear();
+        self.channels.of.clear();
+        self.vhosts.of.clear();
+        self.node.of.clear();
     }
 
     /// Forgets what was not there at the last sample.
@@ -225,6 +241,8 @@ pub(in crate::management) struct Told {
     names: &'static [Figure],
     /// In the order of the names; none where the object has not been sampled yet.
     figures: Vec<ToldFigure>,
+    /// Since when they have all been so, if that was before the last sample.
+    idle_since: Option<u64>,
 }
 
 impl Told {
@@ -241,7 +259,8 @@ impl Told {
                 spans.get(*group).map(|span| span.times(recent.last).filter_map(known).collect::<Vec<_>>());
             ToldFigure { value: values[place], rate: rates[place], samples }
         };
-        Told { names, figures: names.iter().enumerate().map(figure).collect() }
+        let idle_since = series.changed_at().filter(|at| *at < recent.last);
+        Told { names, figures: names.iter().enumerate().map(figure).collect(), idle_since }
     }
 
     /// What a figure was at the last sample.
@@ -281,6 +300,10 @@ impl Details for Told {
             Some(figure) => stats::details(figure.rate, figure.samples.as_deref()),
             None => stats::details(0.0, None),
         }
+    }
+
+    fn idle_since(&self) -> Option<u64> {
+        self.idle_since
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 pub(in crate::management) struct Sampler {
     /// What is sampled of each vhost. Its counters go on when the objects that counted are gone.
     counted: HashMap<VhostName, [u64; overview::FIGURES.len()]>,
+    /// How often all samples had been forgotten then.
+    forgotten: u64,
     /// Milliseconds since 1970, when the last was taken.
     last_ms: u64,
 }
@@ -60,6 +62,11 @@ impl Sampler {
         let before = *statistics.recent.lock();
         if at <= before.last {
             return;
+        }
+        let forgotten = statistics.forgotten.lock();
+        if *forgotten != self.forgotten {
+            // What is new to the tables counts as a whole.
+            (self.forgotten, self.counted) = (*forgotten, HashMap::new());
         }
         let connections = node.broker.connections.all();
         let vhosts = node.broker.vhosts();
@@ -111,7 +118,7 @@ impl Sampler {
             );
         }
         counted[..queue::LENGTHS].copy_from_slice(&totals.depth.lengths());
-        let exchanges = exchange::sampled(&vhost.topology());
+        let exchanges = vhost.exchanges(|_, known| (known.name.clone(), exchange::sampled(known)));
         totals.exchanges = exchanges.len();
         for (name, figures) in exchanges {
             let before = statistics.exchanges.add((vhost.name.clone(), name), BASIC, at, figures, points_max);

@@ -109,6 +109,11 @@ impl<const N: usize> Series<N> {
         points.get(behind.checked_sub(1)?).map(|point| &point.figures)
     }
 
+    /// When the figures came to be what they are.
+    pub(super) fn changed_at(&self) -> Option<u64> {
+        self.points.first().and_then(VecDeque::back).map(|newest| newest.at)
+    }
+
     /// The figures at the last sample.
     pub(super) fn last(&self) -> [u64; N] {
         self.points.first().and_then(VecDeque::back).map_or([0; N], |newest| newest.figures)
@@ -175,6 +180,12 @@ mod tests {
         assert_eq!(new.rates(recent(&new))[0], 0.0);
         let quiet = sampled(BASIC, [0, 10, 10]);
         assert_eq!(quiet.rates(recent(&quiet))[0], 0.0);
+    }
+
+    #[test]
+    fn it_is_known_since_when_nothing_happened() {
+        assert_eq!(sampled(BASIC, [0, 10, 10, 10]).changed_at(), Some(1_000_000_005));
+        assert_eq!(sampled(BASIC, []).changed_at(), None);
     }
 
     #[test]

@@ -62,6 +62,43 @@ impl Sampled {
     }
 }
 
+#[test]
+fn what_is_forgotten_is_sampled_anew_and_what_was_counted_stays() {
+    let mut sampled = Sampled::start();
+    sampled.publish("amq.default", 10);
+    sampled.pass();
+    let rate =
+        |sampled: &Sampled| sampled.get("/queues/%2F/q")["message_stats"]["publish_details"]["rate"].clone();
+    assert_eq!(rate(&sampled), json!(2.0));
+    assert_eq!(sampled.api.delete("/reset"), done());
+    assert_eq!(rate(&sampled), json!(0.0));
+    sampled.pass();
+    assert_eq!(sampled.get("/vhosts/%2F")["message_stats"]["publish"], json!(10), "once, not twice");
+    sampled.publish("amq.default", 5);
+    sampled.pass();
+    assert_eq!(rate(&sampled), json!(1.0));
+    assert_eq!(sampled.get("/vhosts/%2F")["message_stats"]["publish"], json!(15));
+    assert_eq!(sampled.api.delete("/reset/warren@test"), done());
+    assert_eq!(sampled.api.delete("/reset/nobody"), not_found());
+    assert_eq!(sampled.api.as_user("guest:x", "DELETE", "/reset", Value::Null).0, 401);
+}
+
+#[test]
+fn queues_and_channels_tell_since_when_nothing_happens() {
+    let mut sampled = Sampled::start();
+    let _outbox = sampled.api.connect("guest", 1001);
+    let channel = "/channels/127.0.0.1:1001%20-%3E%20127.0.0.1:5672%20(1)";
+    let idle = |sampled: &Sampled, path: &str| sampled.get(path)["idle_since"].clone();
+    sampled.publish("amq.default", 1);
+    sampled.pass();
+    assert_eq!(idle(&sampled, "/queues/%2F/q"), Value::Null, "it came just now");
+    sampled.pass();
+    assert_eq!(idle(&sampled, "/queues/%2F/q"), json!("2027-01-15T08:00:05.000+00:00"));
+    assert_eq!(idle(&sampled, channel), json!("2027-01-15T08:00:05.000+00:00"));
+    let listed = sampled.get("/queues?columns=idle_since");
+    assert_eq!(listed, json!([{"idle_since": "2027-01-15T08:00:05.000+00:00"}]));
+}
+
 /// The next event: its name and its JSON.
 fn next_event(answer: &mut impl BufRead) -> Option<(String, Value)> {
     let mut name = None;

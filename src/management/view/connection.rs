@@ -136,6 +136,9 @@ pub(in crate::management) fn channel(
         "pending_raft_commands": 0,
         "cached_segments": 0,
     });
+    if let Some(since) = details.idle_since() {
+        object["idle_since"] = stats::date(since);
+    }
     let counts = stats::named(&CHANNEL_FIGURES, &channel_sampled(&channel.counts));
     if let Some(stats) = stats::message_stats(&counts, details, &Wanted::All) {
         object["message_stats"] = stats;

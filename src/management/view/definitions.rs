@@ -4,6 +4,7 @@ use super::{arguments, overview::COMPATIBLE_VERSION};
 use crate::broker;
 use crate::definition::{Destination, Vhost};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Names that begin so are the broker's own.
 const RESERVED: &str = "amq.";
@@ -72,11 +73,36 @@ pub(in crate::management) struct Sections {
 
 impl Sections {
     /// Queues, exchanges and bindings: those that clients made, and that do not end with a connection.
+    ///
+    /// They are read one after the other: a binding that came after its queue was looked for is left out, so that what is
+    /// in the file can be imported.
     pub(in crate::management) fn add_topology(&mut self, vhost: &broker::Vhost) {
         let name = vhost.name.as_str();
-        let topology = vhost.topology();
-        let (queues, exchanges, bindings) = (self.queues.len(), self.exchanges.len(), self.bindings.len());
-        self.queues.extend(topology.queues().filter(|queue| queue.owner.is_none()).map(|queue| {
+        let mut queues = vhost.queues();
+        queues.retain(|queue| queue.owner.is_none());
+        let own = vhost.exchanges(|_, exchange| {
+            let is_own = !exchange.name.is_empty() && !exchange.name.as_str().starts_with(RESERVED);
+            is_own.then(|| (exchange.name.clone(), exchange.definition.clone()))
+        });
+        let (known_queues, own): (HashSet<&str>, Vec<_>) =
+            (queues.iter().map(|queue| queue.name.as_str()).collect(), own.into_iter().flatten().collect());
+        let known_exchanges: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
+        let has_exchange = |name: &str| name.starts_with(RESERVED) || known_exchanges.contains(name);
+        let bindings = vhost.bindings().into_iter().filter(|binding| {
+            has_exchange(binding.source.as_str())
+                && match &binding.destination {
+                    Destination::Queue(name) => known_queues.contains(name.as_str()),
+                    Destination::Exchange(name) => has_exchange(name.as_str()),
+                }
+        });
+        self.bindings.extend(bindings.map(|binding| {
+            let mut rendered = super::binding::render(&vhost.name, &binding);
+            if let Some(fields) = rendered.as_object_mut() {
+                fields.remove("properties_key");
+            }
+            rendered
+        }));
+        self.queues.extend(queues.iter().map(|queue| {
             json!({
                 "name": queue.name.as_str(),
                 "vhost": name,
@@ -86,39 +112,17 @@ impl Sections {
                 "arguments": arguments::from_table(&queue.definition.arguments),
             })
         }));
-        let own = |exchange: &&broker::topology::Exchange| {
-            !exchange.name.is_empty() && !exchange.name.as_str().starts_with(RESERVED)
-        };
-        self.exchanges.extend(topology.exchanges().filter(own).map(|exchange| {
+        self.exchanges.extend(own.iter().map(|(exchange, definition)| {
             json!({
-                "name": exchange.name.as_str(),
+                "name": exchange.as_str(),
                 "vhost": name,
-                "type": exchange.definition.kind,
-                "durable": exchange.definition.durable,
-                "auto_delete": exchange.definition.auto_delete,
-                "internal": exchange.definition.internal,
-                "arguments": arguments::from_table(&exchange.definition.arguments),
+                "type": definition.kind,
+                "durable": definition.durable,
+                "auto_delete": definition.auto_delete,
+                "internal": definition.internal,
+                "arguments": arguments::from_table(&definition.arguments),
             })
         }));
-        let stays = |destination: &Destination| match destination {
-            Destination::Queue(name) => {
-                topology.queue(name.as_str()).is_some_and(|queue| queue.owner.is_none())
-            }
-            Destination::Exchange(_) => true,
-        };
-        self.bindings.extend(topology.bindings().filter(|binding| stays(&binding.destination)).map(
-            |binding| {
-                let mut rendered = super::binding::render(&vhost.name, binding);
-                if let Some(fields) = rendered.as_object_mut() {
-                    fields.remove("properties_key");
-                }
-                rendered
-            },
-        ));
-        let by_text = |value: &Value| value.to_string();
-        self.queues[queues..].sort_by_cached_key(by_text);
-        self.exchanges[exchanges..].sort_by_cached_key(by_text);
-        self.bindings[bindings..].sort_by_cached_key(by_text);
     }
 
     /// Adds them to a file.

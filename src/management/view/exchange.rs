@@ -3,8 +3,8 @@
 use super::fields::Wanted;
 use super::stats::{self, Details, Figure, Group};
 use super::{arguments, policy};
-use crate::broker::topology::{Exchange, Topology};
-use crate::name::{ExchangeName, VhostName};
+use crate::broker::topology::Exchange;
+use crate::name::VhostName;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -12,12 +12,8 @@ use std::sync::atomic::Ordering;
 pub(in crate::management) const FIGURES: [Figure; 2] =
     [("publish_in", Group::Messages), ("publish_out", Group::Messages)];
 
-/// These of all exchanges of a vhost.
-pub(in crate::management) fn sampled(topology: &Topology) -> Vec<(ExchangeName, [u64; FIGURES.len()])> {
-    topology.exchanges().map(|exchange| (exchange.name.clone(), figures(exchange))).collect()
-}
-
-fn figures(exchange: &Exchange) -> [u64; FIGURES.len()] {
+/// These of an exchange.
+pub(in crate::management) fn sampled(exchange: &Exchange) -> [u64; FIGURES.len()] {
     let counters = &exchange.counters;
     [counters.published_in(), counters.published_out.load(Ordering::Relaxed)]
 }
@@ -40,7 +36,7 @@ pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange, deta
         object["messages_delayed"] = json!(exchange.delayed_count());
     }
     if let Some(stats) =
-        stats::message_stats(&stats::named(&FIGURES, &figures(exchange)), details, &Wanted::All)
+        stats::message_stats(&stats::named(&FIGURES, &sampled(exchange)), details, &Wanted::All)
     {
         object["message_stats"] = stats;
     }

@@ -89,6 +89,9 @@ pub(in crate::management) fn render(
     if policy::FIELDS.iter().any(|name| wanted.has(name)) {
         policy::put(&mut fields, &queue.policy());
     }
+    if let Some(since) = details.idle_since() {
+        fields.put("idle_since", || stats::date(since));
+    }
     if let Some(owner) = owner {
         fields.put("owner_pid_details", || connection::owner_details(owner));
     }
@@ -107,7 +110,14 @@ pub(in crate::management) fn render(
 
 /// Whether rates or samples are among what is wanted of queues.
 pub(in crate::management) fn wants_details(wanted: &Wanted) -> bool {
-    wanted.has("message_stats") || TOTALS.iter().any(|name| wanted.has_details(name))
+    wanted.has("message_stats")
+        || wanted.has("idle_since")
+        || TOTALS.iter().any(|name| wanted.has_details(name))
+}
+
+/// The replicas of a quorum queue, by RabbitMQ's names.
+pub(in crate::management) fn replicas(node: &str) -> Value {
+    json!([{ "Node Name": node, "Raft State": "leader", "Membership": "voter" }])
 }
 
 /// What it holds, and what happened to its messages.
@@ -120,6 +130,8 @@ fn put_figures(fields: &mut Fields<'_>, figures: &Figures, details: &dyn Details
     fields.put("messages_ready_ram", || figures.ready - figures.paged);
     fields.put("messages_paged_out", || figures.paged);
     fields.put("messages_unacknowledged_ram", || figures.unacked);
+    fields.put("messages_persistent", || figures.durable);
+    fields.put("message_bytes_persistent", || figures.durable_bytes);
     fields.put("message_bytes", || figures.ready_bytes + figures.unacked_bytes);
     fields.put("message_bytes_ready", || figures.ready_bytes);
     fields.put("message_bytes_unacknowledged", || figures.unacked_bytes);

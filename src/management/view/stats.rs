@@ -34,6 +34,19 @@ pub(in crate::management) type Figure = (&'static str, Group);
 pub(in crate::management) trait Details {
     /// The object `…_details` of a figure; one that is not sampled has the rate 0.
     fn of(&self, name: &str) -> Value;
+
+    /// Since when all the figures have been as they are, in seconds since 1970; none where that is not known, or something
+    /// happened just now.
+    fn idle_since(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A time as the API writes it, in seconds since 1970.
+pub(in crate::management) fn date(seconds: u64) -> Value {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    // With the fraction and the zone as RabbitMQ has them, for tools that look no closer.
+    time.map_or(Value::Null, |time| time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00").to_string().into())
 }
 
 /// Where nothing is sampled.
@@ -117,6 +130,12 @@ mod tests {
                 json!({"publish": 2, "publish_details": {"rate": 0.0}, "ack": 0, "ack_details": {"rate": 0.0}})
             )
         );
+    }
+
+    #[test]
+    fn dates_are_written_as_rfc_3339_has_them() {
+        assert_eq!(date(1_795_720_394), json!("2026-11-26T19:13:14.000+00:00"));
+        assert_eq!(date(u64::MAX), Value::Null);
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub struct Figures {
     pub unacked: usize,
     pub ready_bytes: u64,
     pub unacked_bytes: u64,
+    /// Ready and unacked messages that a restart brings back.
+    pub durable: u64,
+    pub durable_bytes: u64,
     /// Ready messages that are on disk only.
     pub paged: usize,
     /// What messages take of memory, about.
@@ -176,12 +179,14 @@ impl Queue {
     }
 
     pub(super) fn figures_of(inner: &Inner) -> Figures {
-        let (ready_bytes, unacked_bytes) = inner.state.body_bytes();
+        let (ready, unacked) = inner.state.tallies();
         Figures {
             ready: inner.state.ready_count(),
             unacked: inner.state.unacked_count(),
-            ready_bytes,
-            unacked_bytes,
+            ready_bytes: ready.bytes,
+            unacked_bytes: unacked.bytes,
+            durable: ready.durable + unacked.durable,
+            durable_bytes: ready.durable_bytes + unacked.durable_bytes,
             paged: inner.state.paged_count(),
             memory_bytes: inner.state.memory_bytes(),
             leaving: inner.state.leaving_count(),

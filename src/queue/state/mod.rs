@@ -31,6 +31,7 @@ mod pages;
 mod ready;
 mod settings;
 mod settling;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ pub use leaving::Verdict;
 pub use pages::{Load, Wanted, Window};
 pub use ready::{Entry, NEVER, NewImage};
 pub use settings::{Bounds, Overflow, Pressure, Retry, Return, Rules, Shape};
+pub use tally::Tally;
 
 use crate::message::Message;
 use crate::name::{ConsumerId, Sequence};
@@ -93,7 +95,7 @@ pub struct State {
     rules: Rules,
     ready: Ready,
     unacked: HashMap<Sequence, Unacked>,
-    unacked_bytes: u64,
+    unacked_tally: Tally,
     /// What unacked messages take of memory.
     unacked_memory_bytes: u64,
     leaving: Leaving,
@@ -450,9 +452,9 @@ impl State {
         self.held.len()
     }
 
-    /// Body bytes of ready and of unacked messages.
-    pub fn body_bytes(&self) -> (u64, u64) {
-        (self.ready.body_bytes(), self.unacked_bytes)
+    /// The bytes of ready and of unacked messages, and how many of them are durable.
+    pub fn tallies(&self) -> (Tally, Tally) {
+        (self.ready.tally(), self.unacked_tally)
     }
 
     /// The consumers, in no order that means something.

@@ -5,6 +5,7 @@
 
 use super::Bounds;
 use super::pages::{Level, Load, Page, Window};
+use super::tally::Tally;
 use crate::message::Message;
 use crate::name::{Position, Sequence};
 use crate::store::index::{ImageId, IndexEntry, PageSummary, QueueImage, Relocated};
@@ -87,7 +88,7 @@ pub(super) struct Ready {
     /// The first deadlines of cold pages: when, level, first place.
     page_deadlines: BTreeSet<(Millis, u8, Sequence)>,
     len: usize,
-    body_bytes: u64,
+    tally: Tally,
     /// How many messages are not in memory.
     missing: usize,
     memory_bytes: u64,
@@ -109,7 +110,7 @@ impl Ready {
             deadlines: BTreeSet::new(),
             page_deadlines: BTreeSet::new(),
             len: 0,
-            body_bytes: 0,
+            tally: Tally::default(),
             missing: 0,
             memory_bytes: 0,
             paging: Paging { next_image: next_image.0, ..Paging::default() },
@@ -124,7 +125,7 @@ impl Ready {
     pub(super) fn insert(&mut self, entry: Entry) {
         let level = self.level_of(entry.index.priority);
         self.len += 1;
-        self.body_bytes += u64::from(entry.index.body_bytes);
+        self.tally.add(&entry.index);
         self.memory_bytes += entry.memory_bytes();
         self.missing += usize::from(entry.message.is_none());
         if entry.index.expires_at != NEVER {
@@ -148,7 +149,7 @@ impl Ready {
         let level = self.level_of(summary.level);
         self.len += summary.counts.all as usize;
         self.missing += summary.counts.all as usize;
-        self.body_bytes += summary.counts.all_bytes;
+        self.tally = self.tally + summary.counts.into();
         if summary.next_deadline != NEVER {
             self.page_deadlines.insert((summary.next_deadline, level, summary.first));
         }
@@ -252,7 +253,7 @@ impl Ready {
 
     fn forget(&mut self, level: u8, entry: &Entry) {
         self.len -= 1;
-        self.body_bytes -= u64::from(entry.index.body_bytes);
+        self.tally.remove(&entry.index);
         self.memory_bytes -= entry.memory_bytes();
         self.missing -= usize::from(entry.message.is_none());
         if entry.index.expires_at != NEVER {
@@ -347,12 +348,13 @@ impl Ready {
         let Self { levels, deadlines, page_deadlines, paging, .. } = self;
         let levels = &mut levels[level as usize];
         let page = &mut levels.pages[at];
-        let (mut count, mut bytes) = (page.len(), 0);
+        let mut count = page.len();
         page.is_cold = false;
         if let Some(summary) = page.image.as_ref().filter(|summary| summary.next_deadline != NEVER) {
             page_deadlines.remove(&(summary.next_deadline, level, first));
         }
-        bytes += page.image.as_ref().map_or(0, |summary| summary.counts.all_bytes);
+        let mut rest: Tally =
+            page.image.as_ref().map_or_else(Tally::default, |summary| summary.counts.into());
         let is_recovered = std::mem::take(&mut page.is_recovered);
         let is_gone = |entry: &IndexEntry| is_recovered && !entry.is_durable;
         let late = std::mem::take(&mut page.entries);
@@ -363,7 +365,7 @@ impl Ready {
         let kept = entries.into_iter().filter(|entry| !is_gone(entry));
         page.entries = kept.map(|index| Entry { index, message: None }).collect();
         for entry in &page.entries {
-            bytes = u64::saturating_sub(bytes, entry.index.body_bytes.into());
+            rest.remove_if_there(&entry.index);
             if entry.index.expires_at != NEVER {
                 deadlines.insert((entry.index.expires_at, level, entry.index.sequence));
             }
@@ -376,7 +378,7 @@ impl Ready {
         // Only a page whose image disagrees with its summary differs; the summary had no transient ones.
         self.len -= count;
         self.missing -= count;
-        self.body_bytes -= bytes;
+        self.tally -= rest;
         self.levels[level as usize].drop_if_empty(at);
     }
 
@@ -493,7 +495,11 @@ impl Ready {
     }
 
     pub(super) fn body_bytes(&self) -> u64 {
-        self.body_bytes
+        self.tally.bytes
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// What its messages take of memory.
@@ -540,7 +546,7 @@ impl Ready {
     pub(super) fn take(&mut self) -> Taken {
         self.deadlines.clear();
         self.page_deadlines.clear();
-        (self.len, self.body_bytes, self.memory_bytes, self.missing) = (0, 0, 0, 0);
+        (self.len, self.tally, self.memory_bytes, self.missing) = (0, Tally::default(), 0, 0);
         let mut taken = Taken::default();
         for page in self.levels.iter_mut().rev().flat_map(Level::take) {
             taken.entries.extend(page.entries);

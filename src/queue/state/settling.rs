@@ -22,7 +22,7 @@ pub(super) struct Unacked {
 
 impl State {
     pub(super) fn hold(&mut self, now: Millis, mut entry: Entry, holder: Option<Holder>) {
-        self.unacked_bytes += u64::from(entry.index.body_bytes);
+        self.unacked_tally.add(&entry.index);
         entry.index.is_delivered = true;
         if entry.index.position.is_some() && self.must_park() {
             entry.message = None;
@@ -83,7 +83,7 @@ impl State {
         if !self.due.is_empty() {
             self.due.remove(&sequence);
         }
-        self.unacked_bytes -= u64::from(entry.index.body_bytes);
+        self.unacked_tally.remove(&entry.index);
         self.unacked_memory_bytes -= entry.memory_bytes();
         if let Some((key, id, credit)) = holder {
             self.consumers.give_back(key, id, &credit);

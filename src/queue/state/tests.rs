@@ -301,7 +301,7 @@ fn purge_settles_what_is_ready_and_leaves_what_is_unacked() {
     run(&mut state, Command::Get { acknowledges: true });
     assert_eq!(run(&mut state, Command::Purge), [settled(2), settled(3)]);
     assert_eq!((state.ready_count(), state.unacked_count()), (0, 1));
-    assert_eq!(state.body_bytes(), (0, 4));
+    assert_eq!((state.tallies().0.bytes, state.tallies().1.bytes), (0, 4));
 }
 
 #[test]

@@ -103,9 +103,15 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         "/queues.*",
-        r"missing .*\.(idle_since|messages_persistent|message_bytes_persistent|message_bytes_ram|message_bytes_paged_out)",
+        r"missing .*\.(message_bytes_ram|message_bytes_paged_out)",
         "not counted: no number is better than a wrong one",
     ),
+    differs(
+        "/(queues|.*channels).*",
+        r"(missing|more|value) .*\.idle_since\b.*",
+        "as of the last sample: of whatever nothing has happened to since; RabbitMQ has it of processes that sleep",
+    ),
+    differs("/whoami", r"more \.login_session_timeout", "RabbitMQ has no timeout unless it is configured"),
     differs(
         "/queues.*",
         r"more .*\.(internal|messages_delayed|messages_dlx|message_bytes_dlx|owner_pid_details\b.*)",
@@ -127,7 +133,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         r"more .*\.consumer_timeout",
         "newer than 3.10",
     ),
-    differs("/.*channels.*", r"missing .*\.idle_since", "when a channel was last used is not kept"),
     differs("/.*channels.*", r"more .*\.cached_segments", "newer than 3.10"),
     differs(
         "/connections/CONNECTION",

@@ -217,7 +217,12 @@ impl Run {
         prop_assert!(count >= self.ready.len(), "{} ready, {} expected", count, self.ready.len());
         if self.paged.state.next_deadline().is_none() {
             prop_assert_eq!(count, self.ready.len());
-            prop_assert_eq!(self.paged.state.body_bytes().0, 4 * count as u64);
+            let (ready, unacked) = self.paged.state.tallies();
+            prop_assert_eq!((ready.bytes, unacked.bytes), (4 * count as u64, 4 * self.unacked.len() as u64));
+            let is_durable = |message: &&Naive| !self.transient.contains(&message.sequence);
+            let durable = self.ready.iter().chain(&self.unacked).filter(is_durable).count() as u64;
+            prop_assert_eq!(ready.durable + unacked.durable, durable);
+            prop_assert_eq!(ready.durable_bytes + unacked.durable_bytes, 4 * durable);
         }
         Ok(())
     }
