@@ -4,6 +4,7 @@ mod administering;
 mod asking;
 mod configuration;
 mod definitions;
+mod failures;
 mod governing;
 mod health;
 mod local;

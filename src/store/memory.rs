@@ -19,15 +19,21 @@ use tokio::sync::watch;
 
 /// An empty store in memory.
 pub fn open() -> (Store, Recovered) {
-    open_to_fail(watch::Sender::new(None))
+    store(watch::Sender::new(None), false)
 }
 
 /// An empty store in memory that fails when told so, for tests.
 pub fn open_to_fail(failure: watch::Sender<Option<JournalFailed>>) -> (Store, Recovered) {
+    store(failure, true)
+}
+
+fn store(failure: watch::Sender<Option<JournalFailed>>, may_fail: bool) -> (Store, Recovered) {
     let log = MemoryLog {
         end: AtomicU64::new(FIRST_POSITION),
+        failed_at: AtomicU64::new(u64::MAX),
         records: AtomicU64::new(0),
         references: AtomicU64::new(0),
+        may_fail,
         failure,
         disk: watch::Sender::default(),
     };
@@ -41,8 +47,11 @@ const FIRST_POSITION: u64 = super::segment::HEADER_BYTES as u64;
 #[derive(Debug)]
 struct MemoryLog {
     end: AtomicU64,
+    /// The end when it failed: nothing behind it is ever safe.
+    failed_at: AtomicU64,
     records: AtomicU64,
     references: AtomicU64,
+    may_fail: bool,
     failure: watch::Sender<Option<JournalFailed>>,
     disk: watch::Sender<DiskState>,
 }
@@ -52,6 +61,9 @@ impl MemoryLog {
         let bytes = (super::record::HEADER_BYTES + payload_bytes) as u64;
         self.records.fetch_add(1, Relaxed);
         let position = self.end.fetch_add(bytes, Relaxed);
+        if self.may_fail && self.failure.borrow().is_some() {
+            self.failed_at.fetch_min(position, Relaxed);
+        }
         let record_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         Appended {
             position: Position(position),
@@ -134,11 +146,13 @@ impl MessageLog for MemoryLog {
     }
 
     fn reached(&self, _level: Level) -> Position {
-        Position(self.end.load(Relaxed))
+        Position(self.end.load(Relaxed).min(self.failed_at.load(Relaxed)))
     }
 
     fn notify(&self, point: Point, _within: Option<Duration>, waiter: Arc<dyn SyncWaiter>) {
-        waiter.reached(point.level.at(self.reached(point.level)));
+        if point.end <= self.reached(point.level) {
+            waiter.reached(point.level.at(self.reached(point.level)));
+        }
     }
 
     fn hold_checkpoints(&self) -> CheckpointHold<'_> {

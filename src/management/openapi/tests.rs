@@ -260,6 +260,12 @@ pub(in crate::management) fn bodies() -> Vec<(&'static str, &'static str, Map<St
     bodies.collect()
 }
 
+/// Whether a route takes JSON.
+pub(in crate::management) fn has_body(method: &str, path: &str) -> bool {
+    let operation = operation(method, path);
+    operation.takes.is_some() && !matches!(operation.gives, Gives::Session)
+}
+
 /// A value of a kind.
 fn example(kind: Kind) -> Value {
     match kind {

@@ -10,7 +10,7 @@ use crate::management::statistics::Sampler;
 use crate::outbox::Wakes;
 
 /// An API with something in every list, two samples old.
-fn populated() -> (Api, Arc<Outbox>) {
+pub(super) fn populated() -> (Api, Arc<Outbox>) {
     let api = Api::start();
     for (path, body) in [
         ("/vhosts/v", json!({"description": "d", "tags": "a", "default_queue_type": "quorum"})),
@@ -82,9 +82,9 @@ fn consume(api: &Api, outbox: &Arc<Outbox>) {
 }
 
 /// A path of a route on that API.
-fn fill(api: &Api, path: &str) -> String {
+pub(super) fn fill(api: &Api, path: &str) -> String {
     let name = match path {
-        _ if path.contains("node") || path.contains("attempts") => "warren@test",
+        _ if ["node", "attempts", "reset"].iter().any(|noun| path.contains(noun)) => "warren@test",
         _ if path.contains("vhost-limits") => "max-queues",
         _ if path.contains("user-limits") => "max-channels",
         _ if path.contains("feature-flags") => "quorum_queue",
@@ -114,6 +114,7 @@ fn fill(api: &Api, path: &str) -> String {
         ("within", "1"),
         ("unit", "weeks"),
         ("pattern", "."),
+        ("node", "warren@test"),
     ]
     .iter()
     .fold(path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
