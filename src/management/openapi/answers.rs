@@ -50,7 +50,10 @@ pub(super) const ERROR: Object = object(
 );
 
 pub(super) const MESSAGE_STATS: Object =
-    object("MessageStats", "What happened to messages of a queue or a vhost.", &[]).with(&[MESSAGES]);
+    object("MessageStats", "What happened to messages of a queue.", &[]).with(&[MESSAGES]);
+
+const VHOST_STATS: Object = object("VhostStats", "What happened to messages in a vhost.", &[])
+    .with(&[MESSAGES, split(&exchange::FIGURES, exchange::OWN).1]);
 
 pub(super) const NODE_STATS: Object =
     object("NodeStats", "What happened to messages.", &[]).with(&[MESSAGES, OF_NODE_ALONE]);
@@ -58,8 +61,11 @@ pub(super) const NODE_STATS: Object =
 const CHANNEL_STATS: Object =
     object("ChannelStats", "What went over a channel.", &[]).with(&[&connection::CHANNEL_FIGURES]);
 
-const EXCHANGE_STATS: Object =
-    object("ExchangeStats", "What went through an exchange.", &[]).with(&[&exchange::FIGURES]);
+const EXCHANGE_STATS: Object = object("ExchangeStats", "What went through an exchange.", &[]).with(&[split(
+    &exchange::FIGURES,
+    exchange::OWN,
+)
+.0]);
 
 pub(super) const VHOST_METADATA: Object = object(
     "VhostMetadata",
@@ -84,7 +90,7 @@ pub(super) const VHOST: Object = object(
         always("protected_from_deletion", Flag, ""),
         always("tracing", Flag, "Whether the firehose is on."),
         always("cluster_state", Map(&Text), "By the node's name."),
-        sometimes("message_stats", Kind::Object(&MESSAGE_STATS), ""),
+        sometimes("message_stats", Kind::Object(&VHOST_STATS), ""),
     ],
 )
 .with(&[LENGTHS, BYTES]);

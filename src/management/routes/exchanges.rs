@@ -94,13 +94,10 @@ pub(in crate::management) fn publish(call: &Call) -> Result<Answer, Error> {
     let mut wakes = Wakes::default();
     let outcome = call.node.broker.publish::<Error>(&mut session, &message, None, &mut wakes)?;
     drop(wakes);
-    if outcome == Outcome::Unroutable {
-        // As RabbitMQ has it: whoever publishes here is told whether it was routed.
-        call.node.broker.count_unroutable(&session, &message.exchange, true);
-    }
     match outcome {
         Outcome::SafeAt(at) => call.safe(at)?,
-        Outcome::Unroutable => call.node.broker.count_unroutable(&session, &name(call, "exchange"), false),
+        // As RabbitMQ has it: whoever publishes here is told whether it was routed.
+        Outcome::Unroutable => call.node.broker.count_unroutable(&session, &message.exchange, true),
         Outcome::Safe | Outcome::Rejected => {}
     }
     Ok(Answer::Json(json!({ "routed": outcome != Outcome::Unroutable })))

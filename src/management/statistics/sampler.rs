@@ -110,7 +110,7 @@ impl Sampler {
             let figures = queue::sampled(&figures);
             let before = statistics.queues.add(queue.definition.id, BASIC, at, figures, points_max);
             // What is published to a vhost is counted by its exchanges.
-            let counters = overview::PUBLISH + 1..overview::BYTES;
+            let counters = overview::PUBLISH + 1..overview::TOLD;
             count(
                 &mut counted[counters.clone()],
                 &figures[counters.clone()],
@@ -122,8 +122,11 @@ impl Sampler {
         totals.exchanges = exchanges.len();
         for (name, figures) in exchanges {
             let before = statistics.exchanges.add((vhost.name.clone(), name), BASIC, at, figures, points_max);
-            let before = before.as_ref().map(|before| &before[..1]);
-            count(&mut counted[overview::PUBLISH..=overview::PUBLISH], &figures[..1], before);
+            let [published, told] = [0..1, exchange::OWN..figures.len()];
+            for (to, from) in [(overview::PUBLISH, published), (overview::TOLD, told)] {
+                let before = before.as_ref().map(|before| &before[from.clone()]);
+                count(&mut counted[to..to + from.len()], &figures[from], before);
+            }
         }
         for connection in connections.iter().filter(|connection| connection.vhost == vhost.name) {
             totals.connections += 1;

@@ -84,6 +84,20 @@ fn what_is_forgotten_is_sampled_anew_and_what_was_counted_stays() {
 }
 
 #[test]
+fn a_vhost_tells_what_publishers_were_told() {
+    let mut sampled = Sampled::start();
+    sampled.publish("amq.fanout", 10);
+    sampled.pass();
+    let stats = sampled.get("/vhosts/%2F")["message_stats"].clone();
+    assert_eq!((&stats["publish"], &stats["return_unroutable"]), (&json!(10), &json!(10)));
+    assert_eq!(stats["return_unroutable_details"], json!({"rate": 2.0}));
+    assert_eq!((&stats["drop_unroutable"], &stats["confirm"]), (&json!(0), &json!(0)));
+    let of_exchange = sampled.get("/exchanges/%2F/amq.fanout")["message_stats"].clone();
+    let names: Vec<&String> = of_exchange.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["publish_in", "publish_in_details", "publish_out", "publish_out_details"]);
+}
+
+#[test]
 fn queues_and_channels_tell_since_when_nothing_happens() {
     let mut sampled = Sampled::start();
     let _outbox = sampled.api.connect("guest", 1001);
@@ -136,7 +150,7 @@ fn rates_are_those_of_the_last_interval() {
     }
     let overview = sampled.get("/overview");
     assert_eq!(overview["message_stats"]["publish_details"], json!({"rate": 3.0}));
-    assert_eq!(overview["message_stats"]["drop_unroutable_details"], json!({"rate": 1.0}));
+    assert_eq!(overview["message_stats"]["return_unroutable_details"], json!({"rate": 1.0}));
     assert_eq!(overview["queue_totals"]["messages_details"], json!({"rate": 2.0}));
     assert_eq!(sampled.api.put("/vhosts/empty", Value::Null), created());
     sampled.api.exists("outsider", "management", false);

@@ -8,14 +8,24 @@ use crate::name::VhostName;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
-/// What is sampled of an exchange.
-pub(in crate::management) const FIGURES: [Figure; 2] =
-    [("publish_in", Group::Messages), ("publish_out", Group::Messages)];
+/// What is sampled of an exchange: what went through it, and what its publishers were told, which is shown of vhosts.
+pub(in crate::management) const FIGURES: [Figure; 5] = [
+    ("publish_in", Group::Messages),
+    ("publish_out", Group::Messages),
+    ("confirm", Group::Messages),
+    ("return_unroutable", Group::Messages),
+    ("drop_unroutable", Group::Messages),
+];
+
+/// How many of them are of the exchange alone.
+pub(in crate::management) const OWN: usize = 2;
 
 /// These of an exchange.
 pub(in crate::management) fn sampled(exchange: &Exchange) -> [u64; FIGURES.len()] {
     let counters = &exchange.counters;
-    [counters.published_in(), counters.published_out.load(Ordering::Relaxed)]
+    let [out, returned, dropped] = [&counters.published_out, &counters.returned, &counters.dropped]
+        .map(|counter| counter.load(Ordering::Relaxed));
+    [counters.published_in(), out, counters.confirmed(), returned, dropped]
 }
 
 /// An exchange.
@@ -36,7 +46,7 @@ pub(in crate::management) fn render(vhost: &VhostName, exchange: &Exchange, deta
         object["messages_delayed"] = json!(exchange.delayed_count());
     }
     if let Some(stats) =
-        stats::message_stats(&stats::named(&FIGURES, &sampled(exchange)), details, &Wanted::All)
+        stats::message_stats(&stats::named(&FIGURES, &sampled(exchange))[..OWN], details, &Wanted::All)
     {
         object["message_stats"] = stats;
     }

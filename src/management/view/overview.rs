@@ -2,8 +2,8 @@
 
 use super::fields::Wanted;
 use super::stats::{self, Details, Figure, Group};
-use super::{connection, queue, vhost::Depth};
-use crate::exchange;
+use super::{connection, exchange, queue, vhost::Depth};
+use crate::exchange as types;
 use crate::management::node::Node;
 use crate::management::statistics::Told;
 use crate::queue::classic::Counters;
@@ -12,13 +12,17 @@ use serde_json::{Value, json};
 /// The version of RabbitMQ whose API and behaviour this is: tools compare it before they use what came later.
 pub(in crate::management) const COMPATIBLE_VERSION: &str = "4.3.5";
 
-/// What is sampled of a vhost: what is sampled of its queues, with `publish` for what came to its exchanges, and of its
-/// connections.
-pub(in crate::management) const FIGURES: [Figure; queue::FIGURES.len() + connection::FIGURES.len()] = {
-    let mut all = [("", Group::Messages); queue::FIGURES.len() + connection::FIGURES.len()];
+/// What is sampled of a vhost: what is sampled of its queues, with `publish` for what came to its exchanges, what these told
+/// publishers, and what is sampled of its connections.
+pub(in crate::management) const FIGURES: [Figure; BYTES + connection::FIGURES.len()] = {
+    let mut all = [("", Group::Messages); BYTES + connection::FIGURES.len()];
     let mut place = 0;
     while place < all.len() {
-        all[place] = if place < BYTES { queue::FIGURES[place] } else { connection::FIGURES[place - BYTES] };
+        all[place] = match place {
+            BYTES.. => connection::FIGURES[place - BYTES],
+            TOLD.. => exchange::FIGURES[exchange::OWN + place - TOLD],
+            _ => queue::FIGURES[place],
+        };
         place += 1;
     }
     all
@@ -26,8 +30,10 @@ pub(in crate::management) const FIGURES: [Figure; queue::FIGURES.len() + connect
 
 /// Where `publish` is among them.
 pub(in crate::management) const PUBLISH: usize = queue::LENGTHS;
+/// Where what publishers were told begins among them.
+pub(in crate::management) const TOLD: usize = queue::FIGURES.len();
 /// Where bytes begin among them.
-pub(in crate::management) const BYTES: usize = queue::FIGURES.len();
+pub(in crate::management) const BYTES: usize = TOLD + exchange::FIGURES.len() - exchange::OWN;
 
 /// Adds what happened in vhosts, as of the last sample.
 pub(super) fn extend_sampled(object: &mut Value, told: &Told) {
@@ -136,7 +142,7 @@ pub(in crate::management) fn message_stats(
 
 /// The exchange types there are.
 pub(in crate::management) fn exchange_types() -> Value {
-    exchange::TYPES
+    types::TYPES
         .iter()
         .map(|kind| json!({ "name": kind.name(), "description": kind.description(), "enabled": true }))
         .collect()
