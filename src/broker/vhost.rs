@@ -141,3 +141,52 @@ impl Vhost {
         self.generation.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::policy::Applied;
+    use crate::exchange;
+    use std::sync::atomic::AtomicUsize;
+
+    fn with_exchanges(count: usize) -> Vhost {
+        let vhost = Vhost::new("v".into(), definition::Vhost::default());
+        let kind = exchange::find("direct").unwrap();
+        for number in 0..count {
+            let definition = definition::Exchange {
+                kind: "direct".into(),
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                arguments: Default::default(),
+            };
+            let name = ExchangeName::new(&format!("{number:05}"));
+            vhost.topology_mut().put_exchange(Exchange::new(name, definition, kind, Applied::default()));
+        }
+        vhost
+    }
+
+    #[test]
+    fn who_changes_the_topology_waits_for_a_slice_of_a_long_list_at_most() {
+        let count = 3 * SLICE + 1;
+        let (vhost, read, read_when_changed) =
+            (with_exchanges(count), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        std::thread::scope(|scope| {
+            let names = vhost.exchanges(|_, exchange| {
+                if read.fetch_add(1, Ordering::Relaxed) == 0 {
+                    scope.spawn(|| {
+                        let _changing = vhost.topology_mut();
+                        read_when_changed.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
+                    });
+                    // Nobody else may read once somebody waits to write.
+                    while vhost.topology.try_read().is_some() {
+                        std::thread::yield_now();
+                    }
+                }
+                exchange.name.clone()
+            });
+            assert!(names.is_sorted() && names.len() == count, "{}", names.len());
+        });
+        assert_eq!(read_when_changed.load(Ordering::Relaxed), SLICE);
+    }
+}
