@@ -80,6 +80,8 @@ const ACTIONS: &[(&str, &str)] = &[
     ("import_into_vhost", "Make what a file of definitions says in the vhost of -p"),
 ];
 
+/// How the broker begins to say that a body is larger than it may be.
+const TOO_LARGE: &str = "Exceeded HTTP request body size limit";
 /// What stands for standard input and output.
 const STANDARD: &str = "-";
 
@@ -182,7 +184,12 @@ fn import(context: &mut Context<'_>, file: &str, is_single_vhost: bool) -> Resul
     let mut sent = bar.wrap_read(json.as_bytes());
     let answer = context.client.post_text(&path(context, is_single_vhost), &mut sent, json.len() as u64);
     bar.finish_and_clear();
-    let answer = answer.map_err(|failure| missing(context, failure))?;
+    let answer = answer.map_err(|failure| match failure {
+        Failure::Data(reason) if reason.starts_with(TOO_LARGE) => {
+            Failure::Data(format!("{file} has {} bytes. {reason}", json.len()))
+        }
+        failure => missing(context, failure),
+    })?;
     if context.output.format.is_json() {
         let left_out = answer.get("left_out").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         return Ok(writeln!(context.output.out, "{}", serde_json::json!({ "left_out": left_out }))?);

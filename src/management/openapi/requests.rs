@@ -20,6 +20,12 @@ pub(super) const CLUSTER_NAME: Object = object(
     &[always("name", TEXT, "Clients that connect from now on are told.")],
 );
 
+pub(super) const SETTING: Object = object(
+    "SettingBody",
+    "The value of a setting.",
+    &[always("value", Either(&[Kind::Number, Flag, Kind::Text]), "As the configuration has it.")],
+);
+
 pub(super) const VHOST: Object = object(
     "VhostBody",
     "What is to be known of a vhost. What is left out stays as it is.",

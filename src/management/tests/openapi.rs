@@ -113,6 +113,7 @@ fn fill(api: &Api, path: &str) -> String {
         ("within", "1"),
         ("unit", "weeks"),
         ("pattern", "."),
+        ("setting", "channel_max"),
     ]
     .iter()
     .fold(path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
