@@ -6,9 +6,11 @@
 mod bindings;
 mod channels;
 mod client;
+mod configuration;
 mod connections;
 mod consumers;
 mod definitions;
+mod diagnostics;
 mod exchanges;
 mod failure;
 mod features;
@@ -27,6 +29,7 @@ mod policies;
 mod progress;
 mod queues;
 mod refused;
+mod report;
 mod socket;
 mod status;
 mod store;
@@ -103,6 +106,15 @@ const COMMANDS: &[Command] = &[
     channels::LIST_CHANNELS,
     consumers::LIST_CONSUMERS,
     status::STATUS,
+    report::REPORT,
+    configuration::ENVIRONMENT,
+    configuration::SET_LOG_LEVEL,
+    configuration::SET_MEMORY_WATERMARK,
+    configuration::SET_DISK_FREE_LIMIT,
+    diagnostics::MEMORY_BREAKDOWN,
+    diagnostics::LIST_AUTH_ATTEMPTS,
+    diagnostics::RESET_AUTH_ATTEMPTS,
+    diagnostics::IS_BOOTING,
     top::TOP,
     node::PING,
     node::CLUSTER_STATUS,
@@ -114,6 +126,7 @@ const COMMANDS: &[Command] = &[
     node::DRAIN,
     node::REVIVE,
     node::AWAIT_STARTUP,
+    node::WAIT,
     node::AWAIT_ONLINE_NODES,
     node::CHECK_PORT_CONNECTIVITY,
     features::LIST_FEATURE_FLAGS,
@@ -128,6 +141,7 @@ const COMMANDS: &[Command] = &[
 /// Other names of commands.
 const ALIASES: &[(&str, &str)] = &[
     ("enable_vhost_protection_from_deletion", "enable_vhost_deletion_protection"),
+    ("list_node_auth_attempts", "list_node_auth_attempt_stats"),
     ("disable_vhost_protection_from_deletion", "disable_vhost_deletion_protection"),
 ];
 

@@ -20,7 +20,7 @@ pub(super) enum Format {
     // As RFC 4180 has it.
     Csv,
     // Separated by tabs, as rabbitmqctl's tables are.
-    #[value(alias = "string")]
+    #[value(alias = "string", alias = "string_per_line")]
     Tsv,
 }
 

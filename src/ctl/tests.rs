@@ -1,9 +1,11 @@
 //! Whole command lines against a server that answers as it is told and keeps what it was asked.
 
+mod configuring;
 mod definitions;
 mod failures;
 mod generated;
 mod governing;
+mod inventory;
 mod nouns;
 mod operating;
 
