@@ -50,12 +50,15 @@ pub(super) struct Client {
     endpoint: Endpoint,
     /// As URLs have it.
     authority: String,
+    /// What stands before the paths: `/api`.
+    root: String,
     user: String,
     authorization: Option<String>,
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint, login: &Login, timeout: Duration) -> Client {
+    /// A client of what is at the endpoint, below `root`: `/api`, with a prefix or without.
+    pub(super) fn new(endpoint: Endpoint, root: &str, login: &Login, timeout: Duration) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -79,6 +82,7 @@ impl Client {
             agent,
             endpoint,
             authority,
+            root: root.to_owned(),
             user: login.user.clone(),
             authorization: has_login.then(|| format!("Basic {credentials}")),
         }
@@ -90,7 +94,7 @@ impl Client {
             Endpoint::Socket { path, .. } => Endpoint::Socket { path, has_login: true },
             endpoint => endpoint,
         };
-        Client::new(endpoint, login, timeout)
+        Client::new(endpoint, &self.root, login, timeout)
     }
 
     /// The object at a path.
@@ -190,7 +194,12 @@ impl Client {
     fn url(&self, path: &[&str]) -> String {
         let parts: String =
             path.iter().map(|part| format!("/{}", utf8_percent_encode(part, UNESCAPED))).collect();
-        format!("http://{}/api{parts}", self.authority)
+        format!("{}{parts}", self.base())
+    }
+
+    /// The address that all paths are below.
+    pub(super) fn base(&self) -> String {
+        format!("http://{}{}", self.authority, self.root)
     }
 
     /// The body of a successful answer.

@@ -6,6 +6,7 @@
 mod bindings;
 mod channels;
 mod client;
+mod config_file;
 mod configuration;
 mod connections;
 mod consumers;
@@ -145,6 +146,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("disable_vhost_protection_from_deletion", "disable_vhost_deletion_protection"),
 ];
 
+/// Commands that ask no broker: it does not matter to them what a file says of one.
+const WITHOUT_BROKER: [&str; 4] = ["version", "store", "completions", "man"];
+
 /// All commands: those above, and those that are made of tables.
 fn commands() -> impl Iterator<Item = Command> {
     COMMANDS.iter().copied().chain(health::commands()).chain(nouns::commands()).chain(refused::commands())
@@ -164,6 +168,8 @@ struct Context<'a> {
     /// The name of the command, for those whose function serves several.
     command: &'static str,
     client: Client,
+    /// rabbitmqadmin's file of sections, if one is read.
+    config_file: Option<PathBuf>,
     host: String,
     login: Login,
     data_dir: PathBuf,
@@ -244,12 +250,13 @@ fn execute(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     while let Some((_, below)) = levels.last().and_then(|level| level.subcommand()) {
         levels.push(below);
     }
-    let options = Options::new(&levels);
+    let options = Options::new(&levels, !WITHOUT_BROKER.contains(&name))?;
     let command = commands().find(|command| command.name == name);
     let command = command.ok_or_else(|| Failure::Usage(format!("unknown command {name}")))?;
     let mut context = Context {
         command: command.name,
-        client: Client::new(options.endpoint, &options.login, options.timeout),
+        client: Client::new(options.endpoint, &options.root, &options.login, options.timeout),
+        config_file: options.config_file,
         host: options.host,
         login: options.login,
         data_dir: options.data_dir,

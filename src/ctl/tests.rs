@@ -8,6 +8,7 @@ mod governing;
 mod inventory;
 mod nouns;
 mod operating;
+mod sections;
 
 use super::*;
 use serde_json::{Value, json};
@@ -40,8 +41,11 @@ fn run_against(arguments: &[&str], answers: &[(u16, Value)]) -> Ran {
 
 fn run_on(port: u16, arguments: &[&str]) -> (u8, String, String) {
     let port = port.to_string();
-    let line =
-        ["warrenctl", "--host", "127.0.0.1", "--port", &port].into_iter().chain(arguments.iter().copied());
+    // Whatever file there is at home.
+    let without_file = ["--config", "none"];
+    let config = if arguments.contains(&"--config") { &[][..] } else { &without_file };
+    let before = ["warrenctl", "--host", "127.0.0.1", "--port", &port];
+    let line = before.iter().chain(config).chain(arguments);
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let code = run(line.map(OsString::from), &mut out, &mut errors);
     (code, String::from_utf8(out).unwrap(), String::from_utf8(errors).unwrap())
