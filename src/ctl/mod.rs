@@ -35,6 +35,7 @@ mod socket;
 mod status;
 mod store;
 mod top;
+mod transformations;
 mod users;
 mod vhosts;
 

@@ -6,6 +6,7 @@ mod failures;
 mod generated;
 mod governing;
 mod inventory;
+mod more;
 mod nouns;
 mod operating;
 mod sections;
