@@ -101,6 +101,8 @@ fn memory_breakdown(context: &mut Context<'_>, arguments: &ArgMatches) -> Result
         (Format::Table, _) | (_, Some(_)) => Value::from(Unit::shown(unit, bytes)),
         _ => Value::from(bytes),
     };
+    // RabbitMQ's parts that take nothing here would hide the others.
+    parts.retain(|(_, bytes)| *bytes > 0);
     let lines = parts.iter().map(|(name, bytes)| vec![Value::from(*name), shown(*bytes), percent(*bytes)]);
     let lines = lines.collect();
     let mut rows = Rows::new(&mut context.output, &["part", "memory", "percent"]);

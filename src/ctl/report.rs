@@ -145,7 +145,7 @@ fn report(context: &mut Context<'_>, _: &clap::ArgMatches) -> Result<(), Failure
     status::print(context, facts, None)?;
     head(context, "environment")?;
     match configuration::effective(context) {
-        Ok(settings) => configuration::list(context, &settings, &[])?,
+        Ok(settings) => configuration::list(context, &without_passwords(settings), &[])?,
         Err(failure) => left_out(context, failure)?,
     }
     for section in SECTIONS {

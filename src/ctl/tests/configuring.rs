@@ -13,6 +13,7 @@ fn effective() -> (u16, Value) {
         })
     };
     let settings = [
+        row("opentelemetry.otlp.endpoint", json!("http://u:secret@h")),
         row("heartbeat", json!("60")),
         row("log.console.level", json!("error")),
         row("log.file.level", Value::Null),
@@ -26,11 +27,14 @@ fn the_environment_is_the_settings_with_their_sources() {
     assert_eq!(ran.requests, ["GET /api/config/effective"]);
     assert_eq!(
         ran.out,
-        "key                value  source\nheartbeat          60     default\nlog.console.level  error  default\n\
-         log.file.level            default\n"
+        "key                          value              source\n\
+         opentelemetry.otlp.endpoint  http://u:secret@h  default\n\
+         heartbeat                    60                 default\n\
+         log.console.level            error              default\n\
+         log.file.level                                  default\n"
     );
     let ran = run_against(&["environment", "key", "unit", "-s"], &[effective()]);
-    assert!(ran.out.starts_with("heartbeat          u\n"), "{}", ran.out);
+    assert!(ran.out.contains("\nheartbeat                    u\n"), "{}", ran.out);
     let ran = run_against(&["environment", "kye"], &[effective()]);
     assert_eq!(
         (ran.code, ran.errors.contains("unknown column 'kye'; there are: key value")),
@@ -94,7 +98,7 @@ fn what_takes_memory_is_listed_the_most_first() {
     let overview = || (200, json!({"node": "n@h"}));
     let memory = || {
         let total = json!({"erlang": 3, "rss": 3_000_000, "allocated": 3});
-        (200, json!({"memory": {"a": 500_000, "b": 2_000_000, "strategy": "rss", "total": total}}))
+        (200, json!({"memory": {"a": 500_000, "b": 2_000_000, "none": 0, "strategy": "rss", "total": total}}))
     };
     let ran = run_against(&["memory_breakdown"], &[overview(), memory()]);
     assert_eq!(ran.requests[1], "GET /api/nodes/n%40h/memory");
@@ -180,6 +184,7 @@ fn a_report_has_everything_but_passwords() {
         assert!(ran.out.contains(text), "{text}\n{}", ran.out);
     }
     assert!(ran.out.contains(r#"{"uri":"amqp://u:[redacted]@h"}"#), "{}", ran.out);
+    assert!(!ran.out.contains("secret"), "{}", ran.out);
     assert_eq!(ran.requests.len(), 20);
     let queues = ran.requests.iter().find(|request| request.starts_with("GET /api/queues?"));
     assert!(queues.unwrap().contains("messages_ready"));
