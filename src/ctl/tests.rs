@@ -10,6 +10,7 @@ mod more;
 mod nouns;
 mod operating;
 mod sections;
+mod sockets;
 
 use super::*;
 use serde_json::{Value, json};
