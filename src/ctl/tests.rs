@@ -89,6 +89,14 @@ fn read_request(reader: &mut impl BufRead) -> String {
     format!("{request} {}", String::from_utf8(body).unwrap()).trim_end().to_owned()
 }
 
+/// A port that nobody listens on, nor will while the socket is there.
+fn port_of_nobody() -> (tokio::net::TcpSocket, u16) {
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    (taken, port)
+}
+
 fn not_found() -> (u16, Value) {
     (404, json!({"error": "Object Not Found", "reason": "Not Found"}))
 }
@@ -231,9 +239,7 @@ fn refusals_and_failures_are_one_line_with_an_exit_code() {
 
 #[test]
 fn a_broker_that_does_not_run_is_told_with_its_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let (_taken, port) = port_of_nobody();
     let (code, _, errors) = run_on(port, &["status"]);
     assert_eq!(code, 69);
     assert!(errors.starts_with(&format!("Error: no broker at 127.0.0.1:{port} (")), "{errors}");

@@ -195,9 +195,7 @@ fn every_command_has_a_line_here() {
 
 #[test]
 fn a_broker_that_is_down_is_told_by_every_command() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let (_taken, port) = port_of_nobody();
     for (line, _) in CASES {
         let (code, _, errors) = run_on(port, line);
         assert_eq!(code, 69, "{line:?}: {errors}");
