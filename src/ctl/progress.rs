@@ -103,8 +103,8 @@ mod tests {
         bar.set_length(5);
         bar.set_position(3);
         bar.tick();
-        let text = screen.0.lock().clone();
-        text
+        drop(bar);
+        screen.0.lock().clone()
     }
 
     #[test]
