@@ -25,7 +25,7 @@ mod value;
 pub use flags::Flags;
 pub use layers::{Finding, InForce, Origin, Verdict};
 pub use live::Live;
-pub use load::{ConfigError, Configuration, Reloaded};
+pub use load::{ConfigError, Configuration, Reloaded, SetError};
 pub use setting::Setting;
 pub use settings::{GROUPS, Group, Http, Logging, SocketOptions};
 pub use value::{LogLevel, Secret, without_ipv6};

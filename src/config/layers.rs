@@ -29,6 +29,8 @@ pub enum Origin {
     Variable(String),
     /// A flag of the command line.
     Flag(&'static str),
+    /// Somebody who asked the running node.
+    RunTime,
     /// All of it together.
     Whole,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Origin {
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Variable(name) => write!(f, "environment variable {name}"),
             Origin::Flag(name) => write!(f, "{name}"),
+            Origin::RunTime => f.write_str("set at run time"),
             Origin::Whole => f.write_str("the configuration"),
         }
     }
@@ -147,6 +150,11 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// What a node runs with already.
+    pub(super) fn above(in_force: &[InForce]) -> Self {
+        Self { in_force: in_force.to_vec(), findings: Vec::new(), trial: settings::blank() }
+    }
+
     /// The defaults alone.
     pub(super) fn new() -> Self {
         let defaults = settings::all().filter_map(|setting| {

@@ -1,6 +1,6 @@
 //! The configuration of a running node: what is in force now, and reading it again.
 
-use super::{Config, ConfigError, Configuration, Reloaded, Verdict};
+use super::{Config, ConfigError, Configuration, Origin, Reloaded, SetError, Verdict};
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
@@ -61,10 +61,7 @@ impl Live {
         let (configuration, reloaded) = self.current().read_again().inspect_err(|error| {
             error.problems.iter().for_each(|problem| warn!("not reloaded: {problem}"));
         })?;
-        let config = Arc::new(configuration.config.clone());
-        *self.current.write() = Arc::new(configuration);
-        self.values.send_replace(Arc::clone(&config));
-        followers.iter().for_each(|follower| follower(&config));
+        self.put_in_force(configuration, &followers);
         let (changed, needs_restart) = (reloaded.changed.join(", "), reloaded.needs_restart.join(", "));
         info!(changed, "configuration reloaded");
         if !needs_restart.is_empty() {
@@ -74,5 +71,26 @@ impl Live {
             warn!("{finding}");
         }
         Ok(reloaded)
+    }
+    /// Gives one setting another value, until the node starts or reads its configuration again.
+    ///
+    /// # Errors
+    /// [`SetError`]: nothing has changed then.
+    pub fn set(&self, key: &str, value: &str) -> Result<(), SetError> {
+        let followers = self.followers.lock();
+        let configuration = self.current().with(key, value)?;
+        let set = configuration.in_force.iter().filter(|entry| entry.origin == Origin::RunTime);
+        let values: Vec<String> = set.map(|entry| format!("{} = {}", entry.key, entry.shown())).collect();
+        self.put_in_force(configuration, &followers);
+        info!(key, at_run_time = values.join(", "), "setting changed until the next start or reload");
+        Ok(())
+    }
+
+    /// Tells everybody. The followers are those that are locked: one changes the configuration at a time.
+    fn put_in_force(&self, configuration: Configuration, followers: &[Follower]) {
+        let config = Arc::new(configuration.config.clone());
+        *self.current.write() = Arc::new(configuration);
+        self.values.send_replace(Arc::clone(&config));
+        followers.iter().for_each(|follower| follower(&config));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::environment::Environment;
 use super::file::Files;
-use super::layers::{self, Finding, InForce, Layers, Origin, Verdict};
-use super::{Config, Flags, plugins};
+use super::layers::{self, Assignment, Finding, InForce, Layers, Origin, Verdict};
+use super::{Config, Flags, nearest, plugins, setting};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -73,9 +73,8 @@ impl Configuration {
     /// Those of [`Configuration::load`], and that there is nothing to read.
     pub(super) fn read_again(&self) -> Result<(Self, Reloaded), ConfigError> {
         let Some(sources) = &self.sources else {
-            let text = "this node was not started from a file, the environment or flags";
             return Err(ConfigError {
-                problems: vec![Finding::of_place(Origin::Whole, Verdict::Error, text)],
+                problems: vec![Finding::of_place(Origin::Whole, Verdict::Error, NO_SOURCES)],
             });
         };
         let read = sources.read().into_result(sources.clone())?;
@@ -93,10 +92,49 @@ impl Configuration {
         Ok((Self { config, in_force, findings: read.findings, sources: self.sources.clone() }, reloaded))
     }
 
+    /// The same with another value of one setting, for a node that runs.
+    ///
+    /// # Errors
+    /// [`SetError`]: for a key or a value that there is not, and for a setting that only a start takes.
+    pub(super) fn with(&self, key: &str, value: &str) -> Result<Self, SetError> {
+        let wrong = |text: String| Err(SetError::Refused(text));
+        let Some((setting, _)) = setting::find(key) else {
+            return Err(SetError::Unknown(nearest::unknown_key(key)));
+        };
+        if self.sources.is_none() {
+            return wrong(format!("{key} cannot be set: {NO_SOURCES}"));
+        }
+        if !setting.is_live {
+            let text = "needs a restart: set it in the configuration and start the node again";
+            return wrong(format!("{key} {text}"));
+        }
+        let mut layers = Layers::above(&self.in_force);
+        let (key, value) = (key.to_owned(), value.to_owned());
+        layers.lay(vec![Assignment { key, value, origin: Origin::RunTime }]);
+        let (in_force, findings) = layers.end();
+        if let Some(finding) = findings.iter().find(|finding| finding.verdict != Verdict::Fine) {
+            return wrong(format!("{}: {}", finding.key, finding.text));
+        }
+        Ok(Self { config: layers::build(&in_force), in_force, ..self.clone() })
+    }
+
     /// What the operator should know when the node starts: what is not obeyed.
     pub fn notices(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.verdict != Verdict::Fine)
     }
+}
+
+const NO_SOURCES: &str = "this node was not started from a file, the environment or flags";
+
+/// Why a setting of a running node is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// There is no such setting; the text names the nearest.
+    #[error("{0}")]
+    Unknown(String),
+    /// It cannot have this value, or none while the node runs.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// The keys whose values differ, and whether a running node takes them.

@@ -50,12 +50,15 @@ pub(super) struct Client {
     endpoint: Endpoint,
     /// As URLs have it.
     authority: String,
+    /// What stands before the paths: `/api`.
+    root: String,
     user: String,
     authorization: Option<String>,
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint, login: &Login, timeout: Duration) -> Client {
+    /// A client of what is at the endpoint, below `root`: `/api`, with a prefix or without.
+    pub(super) fn new(endpoint: Endpoint, root: &str, login: &Login, timeout: Duration) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -79,6 +82,7 @@ impl Client {
             agent,
             endpoint,
             authority,
+            root: root.to_owned(),
             user: login.user.clone(),
             authorization: has_login.then(|| format!("Basic {credentials}")),
         }
@@ -90,7 +94,7 @@ impl Client {
             Endpoint::Socket { path, .. } => Endpoint::Socket { path, has_login: true },
             endpoint => endpoint,
         };
-        Client::new(endpoint, login, timeout)
+        Client::new(endpoint, &self.root, login, timeout)
     }
 
     /// The object at a path.
@@ -155,6 +159,34 @@ impl Client {
         Pages { client: self, path, columns: columns.to_owned(), next: Some(1) }
     }
 
+    /// One page of the list at a path.
+    pub(super) fn page(
+        &self,
+        path: &[&str],
+        columns: &str,
+        page: u64,
+        size: u64,
+    ) -> Result<Vec<Value>, Failure> {
+        let (page, size) = (page.to_string(), size.to_string());
+        let query = [("page", page.as_str()), ("page_size", &size), ("columns", columns)];
+        self.get_query(path, &query).and_then(|answer| self.items(answer)).map(|(items, _)| items)
+    }
+
+    /// The items of a list's answer, and how many pages there are.
+    fn items(&self, answer: Value) -> Result<(Vec<Value>, u64), Failure> {
+        match answer {
+            // Lists that have no pages come as they are.
+            Value::Array(items) => Ok((items, 1)),
+            mut answer => {
+                let pages = answer["page_count"].as_u64().unwrap_or(0);
+                match answer.get_mut("items").map(Value::take) {
+                    Some(Value::Array(items)) => Ok((items, pages)),
+                    _ => Err(self.no_broker()),
+                }
+            }
+        }
+    }
+
     /// The object at a path, as the query wants it.
     pub(super) fn get_query(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         let request = self.authorized(self.agent.get(self.url(path)));
@@ -190,7 +222,12 @@ impl Client {
     fn url(&self, path: &[&str]) -> String {
         let parts: String =
             path.iter().map(|part| format!("/{}", utf8_percent_encode(part, UNESCAPED))).collect();
-        format!("http://{}/api{parts}", self.authority)
+        format!("{}{parts}", self.base())
+    }
+
+    /// The address that all paths are below.
+    pub(super) fn base(&self) -> String {
+        format!("http://{}{}", self.authority, self.root)
     }
 
     /// The body of a successful answer.
@@ -260,25 +297,16 @@ impl Iterator for Pages<'_> {
         let page = self.next.take()?;
         let (number, size) = (page.to_string(), PAGE_SIZE.to_string());
         let query = [("page", number.as_str()), ("page_size", &size), ("columns", &self.columns)];
-        let answer = match self.client.get_query(self.path, &query) {
+        let answer = self.client.get_query(self.path, &query);
+        match answer.and_then(|answer| self.client.items(answer)) {
             // The list became shorter while it was read.
-            Err(Failure::Data(reason)) if page > 1 && reason.starts_with("Page out of range") => return None,
-            Err(failure) => return Some(Err(failure)),
-            Ok(answer) => answer,
-        };
-        // Lists that have no pages come as they are.
-        let (items, is_last) = match answer {
-            Value::Array(items) => (items, true),
-            mut answer => {
-                let pages = answer["page_count"].as_u64().unwrap_or(0);
-                match answer.get_mut("items").map(Value::take) {
-                    Some(Value::Array(items)) => (items, page as u64 >= pages),
-                    _ => return Some(Err(self.client.no_broker())),
-                }
+            Err(Failure::Data(reason)) if page > 1 && reason.starts_with("Page out of range") => None,
+            Err(failure) => Some(Err(failure)),
+            Ok((items, pages)) => {
+                self.next = ((page as u64) < pages).then_some(page + 1);
+                Some(Ok(items))
             }
-        };
-        self.next = (!is_last).then_some(page + 1);
-        Some(Ok(items))
+        }
     }
 }
 

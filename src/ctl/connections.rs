@@ -129,6 +129,7 @@ const COLUMNS: &[Column] = &[
     column("ssl_hash"),
     column("peer_cert_subject"),
     column("peer_cert_issuer"),
+    column("peer_cert_serial_number"),
     column("peer_cert_validity"),
     column("state"),
     column("channels"),
@@ -136,6 +137,8 @@ const COLUMNS: &[Column] = &[
     column("auth_mechanism"),
     column("user"),
     column("vhost"),
+    // Of AMQP 1.0.
+    column("container_id"),
     column("timeout"),
     column("frame_max"),
     column("channel_max"),

@@ -1,6 +1,6 @@
 //! Definitions: everything that was declared and administered, as a file out of the broker and into it.
 
-use super::{Command, Context, Failure, progress, text, texts};
+use super::{Command, Context, Failure, progress, text, texts, transformations};
 use clap::{Arg, ArgAction, ArgMatches};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -15,7 +15,9 @@ pub(super) const EXPORT_DEFINITIONS: Command = Command {
             Arg::new("file").value_name("FILE").required(true).help("A file, or - for standard output");
         command.arg(file).arg(single_vhost("Only what is in the vhost of -p, to go into another"))
     },
-    run: |context, arguments| export(context, text(arguments, "file"), arguments.get_flag("single_vhost")),
+    run: |context, arguments| {
+        export(context, text(arguments, "file"), arguments.get_flag("single_vhost"), &[])
+    },
 };
 
 pub(super) const IMPORT_DEFINITIONS: Command = Command {
@@ -35,10 +37,10 @@ pub(super) const IMPORT_DEFINITIONS: Command = Command {
 pub(super) const EXPORT: Command = Command {
     name: "export",
     about: "Write definitions into a file, as rabbitmqadmin: `export FILE`, `export definitions --file FILE`",
-    arguments: |command| with_file(command).arg(words()),
+    arguments: |command| with_transformations(with_file(command).arg(words())),
     run: |context, arguments| {
-        let file = file(arguments)?;
-        export(context, &file, context.is_vhost_given)
+        let file = named_file(arguments).unwrap_or(STANDARD.into());
+        export(context, &file, context.is_vhost_given, &texts(arguments, "transformations"))
     },
 };
 
@@ -56,19 +58,21 @@ pub(super) const DEFINITIONS: Command = Command {
     name: "definitions",
     about: "Export and import definitions, by the names of rabbitmqadmin's version 2",
     arguments: |command| {
-        let action =
-            |(name, about): &(&'static str, &'static str)| with_file(clap::Command::new(*name).about(*about));
+        let action = |(name, about): &(&'static str, &'static str)| {
+            let command = with_file(clap::Command::new(*name).about(*about));
+            if name.starts_with("export") { with_transformations(command) } else { command }
+        };
         command.subcommand_required(true).subcommands(ACTIONS.iter().map(action))
     },
     run: |context, arguments| {
         let Some((action, arguments)) = arguments.subcommand() else { return Ok(()) };
-        let file = file(arguments)?;
-        match action {
-            "export" => export(context, &file, false),
-            "export_from_vhost" => export(context, &file, true),
-            "import_into_vhost" => import(context, &file, true),
-            _ => import(context, &file, false),
+        let is_single_vhost = action.ends_with("_vhost");
+        if action.starts_with("export") {
+            let file = named_file(arguments).unwrap_or(STANDARD.into());
+            return export(context, &file, is_single_vhost, &texts(arguments, "transformations"));
         }
+        let file = file(arguments)?;
+        import(context, &file, is_single_vhost)
     },
 };
 
@@ -80,6 +84,8 @@ const ACTIONS: &[(&str, &str)] = &[
     ("import_into_vhost", "Make what a file of definitions says in the vhost of -p"),
 ];
 
+/// How the broker begins to say that a body is larger than it may be.
+const TOO_LARGE: &str = "Exceeded HTTP request body size limit";
 /// What stands for standard input and output.
 const STANDARD: &str = "-";
 
@@ -104,16 +110,26 @@ fn words() -> Arg {
     Arg::new("words").value_name("FILE").num_args(0..).help("The file, if --file does not say it")
 }
 
-/// The file that is meant by the options, or by the words behind the command.
+fn with_transformations(command: clap::Command) -> clap::Command {
+    let names = Arg::new("transformations").long("transformations").value_name("NAMES").num_args(1..);
+    command.arg(names.help("What is done to them before: exclude_users, obfuscate_usernames, …"))
+}
+
+/// The file that an import reads.
 fn file(arguments: &ArgMatches) -> Result<String, Failure> {
+    named_file(arguments).ok_or_else(|| Failure::Usage("which file? Say --file FILE, or --stdin".into()))
+}
+
+/// The file that is meant by the options, or by the words behind the command.
+fn named_file(arguments: &ArgMatches) -> Option<String> {
     if arguments.get_flag("stdout") || arguments.get_flag("stdin") {
-        return Ok(STANDARD.to_owned());
+        return Some(STANDARD.to_owned());
     }
     let named = arguments.get_one::<String>("file").cloned();
     let has_words = matches!(arguments.try_contains_id("words"), Ok(true));
     let words = if has_words { texts(arguments, "words") } else { Vec::new() };
     let word = words.into_iter().find(|word| word != "definitions");
-    named.or(word).ok_or_else(|| Failure::Usage("which file? Say --file FILE, --stdout or --stdin".into()))
+    named.or(word)
 }
 
 fn path<'a>(context: &'a Context<'_>, is_single_vhost: bool) -> Vec<&'a str> {
@@ -129,15 +145,21 @@ fn missing(context: &Context<'_>, failure: Failure) -> Failure {
     failure.or_missing(|| super::failure::no_vhost(&context.vhost))
 }
 
-fn export(context: &mut Context<'_>, file: &str, is_single_vhost: bool) -> Result<(), Failure> {
+fn export(
+    context: &mut Context<'_>,
+    file: &str,
+    is_single_vhost: bool,
+    transformations: &[String],
+) -> Result<(), Failure> {
     let turning = progress::spinner(&context.output, "{bytes} read");
     let got = context.client.get_text(&path(context, is_single_vhost));
     let got = got.map_err(|failure| missing(context, failure))?;
     let definitions: Result<Value, _> = serde_json::from_reader(BufReader::new(turning.wrap_read(got)));
     turning.finish_and_clear();
-    let definitions = definitions.map_err(|error| {
+    let mut definitions = definitions.map_err(|error| {
         Failure::Broker(format!("the definitions from {} broke off ({error})", context.client.address()))
     })?;
+    transformations::apply(&mut definitions, transformations)?;
     if file == STANDARD {
         return Ok(writeln!(context.output.out, "{definitions:#}")?);
     }
@@ -182,7 +204,12 @@ fn import(context: &mut Context<'_>, file: &str, is_single_vhost: bool) -> Resul
     let mut sent = bar.wrap_read(json.as_bytes());
     let answer = context.client.post_text(&path(context, is_single_vhost), &mut sent, json.len() as u64);
     bar.finish_and_clear();
-    let answer = answer.map_err(|failure| missing(context, failure))?;
+    let answer = answer.map_err(|failure| match failure {
+        Failure::Data(reason) if reason.starts_with(TOO_LARGE) => {
+            Failure::Data(format!("{file} has {} bytes. {reason}", json.len()))
+        }
+        failure => missing(context, failure),
+    })?;
     if context.output.format.is_json() {
         let left_out = answer.get("left_out").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         return Ok(writeln!(context.output.out, "{}", serde_json::json!({ "left_out": left_out }))?);

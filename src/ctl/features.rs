@@ -1,7 +1,7 @@
 //! Feature flags and deprecated features.
 
 use super::{
-    Command, columns_argument, failure::Failure, output, output::Column, output::column, text, texts,
+    Command, Context, columns_argument, failure::Failure, output, output::Column, output::column, text, texts,
 };
 use clap::{Arg, ArgAction};
 use serde_json::json;
@@ -23,22 +23,24 @@ pub(super) const ENABLE_FEATURE_FLAG: Command = Command {
         let flag = Arg::new("flag").value_name("FLAG").required(true).help("A feature flag, or all");
         command.arg(flag).arg(opt_in.hide(true))
     },
-    run: |context, arguments| {
-        let flag = text(arguments, "flag");
-        if flag == "all" {
-            context.client.get(&["feature-flags"])?;
-            return context.output.note("All feature flags are on.");
-        }
-        let put = context.client.put(&["feature-flags", flag, "enable"], &json!({}));
-        put.map_err(|failure| match failure {
-            Failure::Data(_) | Failure::NotFound(_) => Failure::Data(format!(
-                "there is no feature flag '{flag}'; `warrenctl list_feature_flags` lists those there are"
-            )),
-            failure => failure,
-        })?;
-        context.output.note(&format!("Feature flag '{flag}' is on."))
-    },
+    run: |context, arguments| enable(context, text(arguments, "flag")),
 };
+
+/// Makes sure that a feature flag is on, or `all` are.
+pub(super) fn enable(context: &mut Context<'_>, flag: &str) -> Result<(), Failure> {
+    if flag == "all" {
+        context.client.get(&["feature-flags"])?;
+        return context.output.note("All feature flags are on.");
+    }
+    let put = context.client.put(&["feature-flags", flag, "enable"], &json!({}));
+    put.map_err(|failure| match failure {
+        Failure::Data(_) | Failure::NotFound(_) => Failure::Data(format!(
+            "there is no feature flag '{flag}'; `warrenctl list_feature_flags` lists those there are"
+        )),
+        failure => failure,
+    })?;
+    context.output.note(&format!("Feature flag '{flag}' is on."))
+}
 
 pub(super) const LIST_DEPRECATED_FEATURES: Command = Command {
     name: "list_deprecated_features",

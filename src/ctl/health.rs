@@ -169,8 +169,26 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
             check.map_or(Ok(()), |check| run(context, check, arguments))
         },
     });
-    all.chain([HEALTH_CHECK])
+    all.chain([LEADERLESS_QUEUES, HEALTH_CHECK])
 }
+
+const LEADERLESS_QUEUES: Command = Command {
+    name: "check_for_quorum_queues_without_an_elected_leader",
+    about: "Fail if a quorum queue whose name matches a pattern has no leader",
+    arguments: |command| {
+        let all = Arg::new("all").long("across-all-vhosts").action(clap::ArgAction::SetTrue);
+        let pattern = Arg::new("pattern").value_name("PATTERN").required(true).allow_hyphen_values(true);
+        command.arg(pattern.help("Regular expression for names")).arg(all.help("Of all vhosts"))
+    },
+    run: |context, arguments| {
+        let (vhost, pattern) = (context.vhost.clone(), super::text(arguments, "pattern"));
+        let place: &[&str] = if arguments.get_flag("all") { &["all-vhosts"] } else { &["vhost", &vhost] };
+        let path = ["health", "checks", "quorum-queues-without-elected-leaders"];
+        let path = [&path[..], place, &["pattern", pattern]].concat();
+        let asked = ask(context, &path, "All such queues have a leader.", SEE_LOG);
+        asked.map_err(|failure| failure.or_missing(|| super::failure::no_vhost(&vhost)))
+    },
+};
 
 const HEALTH_CHECK: Command = Command {
     name: "health_check",
@@ -201,18 +219,22 @@ fn run(context: &mut Context<'_>, check: &Check, arguments: &ArgMatches) -> Resu
         None => part,
     };
     let path: Vec<&str> = check.path.iter().map(part).collect();
-    let answer = context.client.get(&path).and_then(|answer| match answer.as_array() {
+    ask(context, &path, check.passed, check.advice)
+}
+
+fn ask(context: &mut Context<'_>, path: &[&str], passed: &str, advice: &str) -> Result<(), Failure> {
+    let answer = context.client.get(path).and_then(|answer| match answer.as_array() {
         Some(found) if !found.is_empty() => Err(Failure::Check(names(found))),
         _ => Ok(answer),
     });
     let answer = answer.map_err(|failure| match failure {
-        Failure::Check(reason) => Failure::Check(format!("{reason}; {}", check.advice)),
+        Failure::Check(reason) => Failure::Check(format!("{reason}; {advice}")),
         failure => failure,
     })?;
     if context.output.format.is_json() {
         return Ok(writeln!(context.output.out, "{answer}")?);
     }
-    context.output.note(check.passed)
+    context.output.note(passed)
 }
 
 /// What a list that should be empty has in it.

@@ -6,9 +6,12 @@
 mod bindings;
 mod channels;
 mod client;
+mod config_file;
+mod configuration;
 mod connections;
 mod consumers;
 mod definitions;
+mod diagnostics;
 mod exchanges;
 mod failure;
 mod features;
@@ -27,10 +30,12 @@ mod policies;
 mod progress;
 mod queues;
 mod refused;
+mod report;
 mod socket;
 mod status;
 mod store;
 mod top;
+mod transformations;
 mod users;
 mod vhosts;
 
@@ -103,6 +108,15 @@ const COMMANDS: &[Command] = &[
     channels::LIST_CHANNELS,
     consumers::LIST_CONSUMERS,
     status::STATUS,
+    report::REPORT,
+    configuration::ENVIRONMENT,
+    configuration::SET_LOG_LEVEL,
+    configuration::SET_MEMORY_WATERMARK,
+    configuration::SET_DISK_FREE_LIMIT,
+    diagnostics::MEMORY_BREAKDOWN,
+    diagnostics::LIST_AUTH_ATTEMPTS,
+    diagnostics::RESET_AUTH_ATTEMPTS,
+    diagnostics::IS_BOOTING,
     top::TOP,
     node::PING,
     node::CLUSTER_STATUS,
@@ -114,6 +128,7 @@ const COMMANDS: &[Command] = &[
     node::DRAIN,
     node::REVIVE,
     node::AWAIT_STARTUP,
+    node::WAIT,
     node::AWAIT_ONLINE_NODES,
     node::CHECK_PORT_CONNECTIVITY,
     features::LIST_FEATURE_FLAGS,
@@ -128,8 +143,12 @@ const COMMANDS: &[Command] = &[
 /// Other names of commands.
 const ALIASES: &[(&str, &str)] = &[
     ("enable_vhost_protection_from_deletion", "enable_vhost_deletion_protection"),
+    ("list_node_auth_attempts", "list_node_auth_attempt_stats"),
     ("disable_vhost_protection_from_deletion", "disable_vhost_deletion_protection"),
 ];
+
+/// Commands that ask no broker: it does not matter to them what a file says of one.
+const WITHOUT_BROKER: [&str; 4] = ["version", "store", "completions", "man"];
 
 /// All commands: those above, and those that are made of tables.
 fn commands() -> impl Iterator<Item = Command> {
@@ -150,6 +169,8 @@ struct Context<'a> {
     /// The name of the command, for those whose function serves several.
     command: &'static str,
     client: Client,
+    /// rabbitmqadmin's file of sections, if one is read.
+    config_file: Option<PathBuf>,
     host: String,
     login: Login,
     data_dir: PathBuf,
@@ -230,12 +251,13 @@ fn execute(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     while let Some((_, below)) = levels.last().and_then(|level| level.subcommand()) {
         levels.push(below);
     }
-    let options = Options::new(&levels);
+    let options = Options::new(&levels, !WITHOUT_BROKER.contains(&name))?;
     let command = commands().find(|command| command.name == name);
     let command = command.ok_or_else(|| Failure::Usage(format!("unknown command {name}")))?;
     let mut context = Context {
         command: command.name,
-        client: Client::new(options.endpoint, &options.login, options.timeout),
+        client: Client::new(options.endpoint, &options.root, &options.login, options.timeout),
+        config_file: options.config_file,
         host: options.host,
         login: options.login,
         data_dir: options.data_dir,

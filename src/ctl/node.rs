@@ -109,6 +109,16 @@ pub(super) const AWAIT_STARTUP: Command = Command {
     run: |context, _| await_startup(context),
 };
 
+pub(super) const WAIT: Command = Command {
+    name: "wait",
+    about: "The same as await_startup; the process that rabbitmqctl is told of does not matter",
+    arguments: |command| {
+        let pid = Arg::new("pid").long("pid").short('P').value_name("PID").hide(true);
+        command.arg(Arg::new("pidfile").value_name("PIDFILE")).arg(pid)
+    },
+    run: |context, _| await_startup(context),
+};
+
 pub(super) const AWAIT_ONLINE_NODES: Command = Command {
     name: "await_online_nodes",
     about: "Wait until so many nodes serve clients; there is one",

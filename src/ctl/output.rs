@@ -20,7 +20,7 @@ pub(super) enum Format {
     // As RFC 4180 has it.
     Csv,
     // Separated by tabs, as rabbitmqctl's tables are.
-    #[value(alias = "string")]
+    #[value(alias = "string", alias = "string_per_line")]
     Tsv,
 }
 
@@ -317,15 +317,15 @@ mod tests {
 
     #[test]
     fn scripts_read_a_line_a_row() {
-        let pages = vec![vec![vec![json!("a,\"b\"\n"), json!(1)]], vec![vec![json!("c\t"), json!(null)]]];
+        let pages = vec![vec![vec![json!("a,\"b\"\n"), json!(1)]], vec![vec![json!("c\t"), json!("d,e")]]];
         let lines = written(Format::JsonLines, true, pages.clone());
         let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(objects[0], json!({"name": "a,\"b\"\n", "messages": 1}));
         assert_eq!(objects.len(), 2);
         let csv = written(Format::Csv, true, pages.clone());
-        assert_eq!(csv, "name,messages\n\"a,\"\"b\"\"\n\",1\nc\t,\n");
+        assert_eq!(csv, "name,messages\n\"a,\"\"b\"\"\n\",1\nc\t,\"d,e\"\n");
         let tsv = written(Format::Tsv, false, pages);
-        assert_eq!(tsv, "a,\\\"b\\\"\\n\t1\nc\\t\t\n", "no cell has a tab or ends a line");
+        assert_eq!(tsv, "a,\\\"b\\\"\\n\t1\nc\\t\td,e\n", "no cell has a tab or ends a line");
     }
 
     #[test]

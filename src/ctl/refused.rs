@@ -19,7 +19,6 @@ const NO_PLUGINS: &str =
     "there are no plugins: what the broker can is always on; `warrenctl list_feature_flags` lists some of it";
 const PROCESS: &str =
     "the broker is one process: start it with `warren` or its service, stop it with SIGTERM";
-const CONFIGURED: &str = "this is a setting of the broker: see `warren --help` and the configuration";
 
 /// Names, what becomes of them, and what to say.
 const COMMANDS: &[(&[&str], Outcome, &str)] = &[
@@ -66,9 +65,47 @@ const COMMANDS: &[(&[&str], Outcome, &str)] = &[
         NO_ERLANG,
     ),
     (
-        &["set_log_level", "set_vm_memory_high_watermark", "set_disk_free_limit", "environment"],
+        &["os_env", "command_line_arguments"],
         Refused,
-        CONFIGURED,
+        "`warrenctl environment` says of every setting what it is and whether a flag or a variable set it",
+    ),
+    (
+        &["deactivate_free_disk_space_monitoring"],
+        Refused,
+        "the disk is always watched; `warrenctl set_disk_free_limit 0` blocks nobody for it",
+    ),
+    (&["list_network_interfaces"], Refused, "`ip address` on the node's machine lists them"),
+    (&["resolve_hostname"], Refused, "`getent hosts NAME` on the node's machine says it"),
+    (
+        &["message_size_stats"],
+        Refused,
+        "the histogram rabbitmq_message_size_bytes among the metrics (port 15692) has them",
+    ),
+    (
+        &["metadata_store_status"],
+        Refused,
+        "definitions are in the node's own store: `warrenctl check_if_metadata_store_is_initialized`, and \
+         `warrenctl store stats` of a stopped broker",
+    ),
+    (
+        &["list_channel_interceptors", "set_channel_interceptor_priorities"],
+        Refused,
+        "there are no interceptors",
+    ),
+    (
+        &["disable_auth_attempt_source_tracking", "disable_track_auth_attempt_source"],
+        Refused,
+        "logins are always counted by user and address: `warrenctl reset_node_auth_attempt_metrics` forgets them",
+    ),
+    (
+        &["quorum_status"],
+        Refused,
+        "a queue is on this node alone: `warrenctl list_queues name type state leader members online`",
+    ),
+    (
+        &["peek"],
+        Refused,
+        "`warrenctl get messages --queue QUEUE --count POSITION` shows messages and leaves them in the queue",
     ),
     (
         &["encode", "decode", "encrypt_conf_value", "decrypt_conf_value", "list_ciphers", "list_hashes"],
@@ -111,6 +148,10 @@ const COMMANDS: &[(&[&str], Outcome, &str)] = &[
             "check_if_cluster_has_classic_queue_mirroring_policy",
             "check_if_node_is_mirror_sync_critical",
             "reclaim_quorum_memory",
+            "force_checkpoint",
+            "enable_auth_attempt_source_tracking",
+            "list_policies_with_classic_queue_mirroring",
+            "list_operator_policies_with_classic_queue_mirroring",
             "activate_free_disk_space_monitoring",
         ],
         Needless,

@@ -1,11 +1,16 @@
 //! Whole command lines against a server that answers as it is told and keeps what it was asked.
 
+mod configuring;
 mod definitions;
 mod failures;
 mod generated;
 mod governing;
+mod inventory;
+mod more;
 mod nouns;
 mod operating;
+mod sections;
+mod sockets;
 
 use super::*;
 use serde_json::{Value, json};
@@ -38,8 +43,11 @@ fn run_against(arguments: &[&str], answers: &[(u16, Value)]) -> Ran {
 
 fn run_on(port: u16, arguments: &[&str]) -> (u8, String, String) {
     let port = port.to_string();
-    let line =
-        ["warrenctl", "--host", "127.0.0.1", "--port", &port].into_iter().chain(arguments.iter().copied());
+    // Whatever file there is at home.
+    let without_file = ["--config", "none"];
+    let config = if arguments.contains(&"--config") { &[][..] } else { &without_file };
+    let before = ["warrenctl", "--host", "127.0.0.1", "--port", &port];
+    let line = before.iter().chain(config).chain(arguments);
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let code = run(line.map(OsString::from), &mut out, &mut errors);
     (code, String::from_utf8(out).unwrap(), String::from_utf8(errors).unwrap())
@@ -79,6 +87,14 @@ fn read_request(reader: &mut impl BufRead) -> String {
     reader.read_exact(&mut body).unwrap();
     let request = first.trim_end().trim_end_matches(" HTTP/1.1");
     format!("{request} {}", String::from_utf8(body).unwrap()).trim_end().to_owned()
+}
+
+/// A port that nobody listens on, nor will while the socket is there.
+fn port_of_nobody() -> (tokio::net::TcpSocket, u16) {
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    (taken, port)
 }
 
 fn not_found() -> (u16, Value) {
@@ -223,9 +239,7 @@ fn refusals_and_failures_are_one_line_with_an_exit_code() {
 
 #[test]
 fn a_broker_that_does_not_run_is_told_with_its_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let (_taken, port) = port_of_nobody();
     let (code, _, errors) = run_on(port, &["status"]);
     assert_eq!(code, 69);
     assert!(errors.starts_with(&format!("Error: no broker at 127.0.0.1:{port} (")), "{errors}");

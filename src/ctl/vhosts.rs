@@ -133,7 +133,8 @@ fn trace(context: &mut Context<'_>, is_on: bool) -> Result<(), Failure> {
     context.output.note(&format!("Tracing is {word} in vhost '{vhost}'."))
 }
 
-fn protect(context: &mut Context<'_>, name: &str, is_protected: bool) -> Result<(), Failure> {
+/// Protects a vhost from deletion, or no longer.
+pub(super) fn protect(context: &mut Context<'_>, name: &str, is_protected: bool) -> Result<(), Failure> {
     let path = ["vhosts", name, "deletion", "protection"];
     let outcome = if is_protected {
         context.client.post(&path, &json!({})).map(drop)

@@ -18,6 +18,7 @@ mod node;
 mod openapi;
 pub mod prometheus;
 mod query;
+mod receive;
 mod routes;
 mod sessions;
 mod statistics;
@@ -294,6 +295,7 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/vhosts/{vhost}/topic-permissions", Administrator, permissions::list_of_topics),
     route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, permissions::list_of_topics),
     route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
+    route(Method::PUT, "/api/config/effective/{setting}", Administrator, configuration::set),
     route(Method::POST, "/api/config/reload", Administrator, configuration::reload),
     route(Method::GET, "/api/auth/attempts/{name}", Monitoring, auth::list_attempts),
     route(Method::DELETE, "/api/auth/attempts/{name}", Monitoring, auth::forget_attempts),
@@ -466,8 +468,7 @@ async fn call(node: Arc<Node>, route: &Route, request: Request) -> Result<Call, 
             return Err(refused);
         }
     };
-    let body = axum::body::to_bytes(body, node.config.config().management_body_bytes_max).await;
-    let body = body.map_err(|_| Error::BadRequest("Exceeded HTTP request body size limit".into()))?;
+    let body = receive::body(body, node.config.config().management_body_bytes_max).await?;
     let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
     let parameters = parameters.map_err(|_| Error::BadRequest("the path is not valid UTF-8".into()))?;
     let parameters = parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();

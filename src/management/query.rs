@@ -118,9 +118,11 @@ pub(super) fn list<R: Send + 'static>(
     })))
 }
 
-/// The rows in the order of what stands under a dotted path of what is rendered.
+/// The rows in the order of what stands under a dotted path of what is rendered. As in RabbitMQ, a field that is missing is
+/// a 0, and one that is null is behind all numbers.
 fn sort<R>(rows: Vec<R>, key: &str, is_reverse: bool, render: impl Fn(&R) -> Value) -> Vec<R> {
-    let keyed = rows.into_iter().map(|row| (take(render(&row), key), row));
+    let value = |row: &R| take(render(row), key).unwrap_or_else(|| Value::from(0));
+    let keyed = rows.into_iter().map(|row| (value(&row), row));
     let mut keyed: Vec<(Value, R)> = keyed.collect();
     keyed.sort_by(|left, right| compare(&left.0, &right.0));
     if is_reverse {
@@ -248,20 +250,21 @@ impl Filter {
     }
 }
 
-/// The value under a dotted path, or null.
-fn take(object: Value, path: &str) -> Value {
-    path.split('.').fold(object, |mut value, key| value.get_mut(key).map(Value::take).unwrap_or_default())
+/// The value under a dotted path, if it is there.
+fn take(object: Value, path: &str) -> Option<Value> {
+    path.split('.').try_fold(object, |mut value, key| value.get_mut(key).map(Value::take))
 }
 
-/// An order over all values: by kind, then by value.
+/// An order over all values, Erlang's: by kind, then by value. Null, true and false are words there.
 fn compare(left: &Value, right: &Value) -> Ordering {
     let rank = |value: &Value| match value {
-        Value::Null => 0,
-        Value::Number(_) => 1,
-        Value::Bool(_) => 2,
-        Value::Object(_) => 3,
-        Value::Array(_) => 4,
-        Value::String(_) => 5,
+        Value::Number(_) => 0,
+        Value::Bool(false) => 1,
+        Value::Null => 2,
+        Value::Bool(true) => 3,
+        Value::Object(_) => 4,
+        Value::Array(_) => 5,
+        Value::String(_) => 6,
     };
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
@@ -269,7 +272,6 @@ fn compare(left: &Value, right: &Value) -> Ordering {
             left.total_cmp(&right)
         }
         (Value::String(left), Value::String(right)) => left.cmp(right),
-        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (left, right) => rank(left).cmp(&rank(right)),
     }
 }
@@ -367,6 +369,14 @@ mod tests {
         );
         assert_eq!(names(&ask("sort=length").unwrap()), ["x", "Beta", "alpha", "gamma", "beta.2"]);
         assert_eq!(names(&ask("sort=nothing").unwrap()), NAMES);
+    }
+
+    #[test]
+    fn what_is_null_is_sorted_behind_numbers_and_what_is_missing_before_them() {
+        let values =
+            [json!({"v": null}), json!({"v": 5}), json!({}), json!({"v": true}), json!({"v": false})];
+        let sorted = sort((0..values.len()).collect(), "v", false, |row: &usize| values[*row].clone());
+        assert_eq!(sorted, [2, 1, 4, 0, 3]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod vhosts;
 use super::*;
 use crate::broker::connections::{Channel, Opened};
 use crate::broker::{Broker, Defaults};
-use crate::config::{Config, Configuration, Http, Live};
+use crate::config::{Config, Configuration, Flags, Live};
 use crate::event::Event;
 use crate::name::ChannelId;
 use crate::outbox::Outbox;
@@ -47,9 +47,9 @@ struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let http = Http { session_minutes: 480, ..Http::default() };
-        let config = Config { management_body_bytes_max: 10_000, http, ..Config::default() };
-        Self { configuration: config.into(), listeners: Vec::new() }
+        let set = ("WARREN_MANAGEMENT_HTTP_MAX_BODY_SIZE".to_owned(), "10000".to_owned());
+        let configuration = Configuration::load(&Flags::default(), [set]).unwrap();
+        Self { configuration, listeners: Vec::new() }
     }
 }
 
@@ -517,8 +517,16 @@ fn bad_requests_of_every_kind_are_answered() {
     assert_eq!(api.ask_as("guest:guest", "PUT", "/api/queues/%2F/q", "[1").status(), 400);
     assert_eq!(
         api.put("/queues/%2F/q", json!({"arguments": {"x": "y".repeat(20_000)}})),
-        bad("Exceeded HTTP request body size limit")
+        bad(
+            "Exceeded HTTP request body size limit: management.http.max_body_size is 10000 bytes; raise it, or send \
+             less at a time (definitions may come in several files)"
+        )
     );
+    // However large: what is not read would reset the connection before the answer is.
+    let large = format!(r#"{{"x": "{}"}}"#, "y".repeat(8 << 20));
+    let mut response = api.ask_as("guest:guest", "POST", "/api/definitions", &large);
+    let text = response.body_mut().read_to_string().unwrap();
+    assert!(response.status() == 400 && text.contains("max_body_size is 10000 bytes"), "{text}");
     assert_eq!(api.ask_as("guest:guest", "GET", "/api/queues/%FF", "").status(), 400);
     assert_eq!(api.get("/queues?page=2&page_size=10").1["error"], json!("page_out_of_range"));
     assert_eq!(api.put(&format!("/queues/%2F/{}", "q".repeat(256)), json!({})).0, 400);

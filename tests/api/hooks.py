@@ -33,7 +33,7 @@ HOMES = ("vhosts/v", "users/u", "queues/v/x", "exchanges/v/x")
 # What stands in paths for the objects above.
 NAMES = {
     "vhost": "v", "user": "u", "queue": "x", "exchange": "x", "source": "x", "destination": "x", "key": "x",
-    "component": "shovel", "name": "x",
+    "component": "shovel", "name": "x", "setting": "heartbeat",
 }
 
 

@@ -128,6 +128,50 @@ fn sighup_and_the_api_read_the_configuration_again() {
     process.stop();
 }
 
+#[test]
+fn warrenctl_changes_the_running_broker_until_its_configuration_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, log) = (directory.path().join("data"), directory.path().join("warren.log"));
+    let settings = [
+        ("RABBITMQ_LOGS", log.to_str().unwrap()),
+        ("WARREN_LOG_FILE_LEVEL", "error"),
+        ("WARREN_MANAGEMENT_HTTP_MAX_BODY_SIZE", "1000"),
+    ];
+    let process = Process::start_with(&data, &settings);
+    let ctl = |arguments: &[&str]| {
+        let before = ["warrenctl", "--config", "none", "--data-dir", data.to_str().unwrap()];
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let line = before.iter().chain(arguments).map(Into::into);
+        let code = warren::ctl::run(line, &mut out, &mut errors);
+        (code, text(&out).to_owned() + text(&errors))
+    };
+    let is_on = |alarm: &str| get(&process, "/api/nodes")[0][alarm] == true;
+    assert_eq!(ctl(&["set_vm_memory_high_watermark", "0"]).0, 0);
+    until("publishers are blocked for memory", || is_on("mem_alarm").then_some(()));
+    assert_eq!(ctl(&["check_alarms"]).0, 69);
+    assert_eq!(ctl(&["set_disk_free_limit", "1000TB"]).0, 0);
+    until("publishers are blocked for disk", || is_on("disk_free_alarm").then_some(()));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "", "nothing is that important");
+    assert_eq!(ctl(&["set_log_level", "info"]).0, 0);
+    assert_eq!(ctl(&["set_log_level", "loud"]).0, 65);
+    until("the file has lines", || {
+        std::fs::read_to_string(&log).unwrap().contains("at_run_time").then_some(())
+    });
+    let (code, report) = ctl(&["report"]);
+    assert!(code == 0 && report.contains("\n## deprecated features in use\n"), "{report}");
+    // What is larger than it may be is read to its end, so that the answer comes; also over the socket.
+    let file = directory.path().join("large.json");
+    std::fs::write(&file, format!(r#"{{"x": "{}"}}"#, "y".repeat(4 << 20))).unwrap();
+    let (code, said) = ctl(&["import_definitions", file.to_str().unwrap()]);
+    assert!(code == 65 && said.contains("management.http.max_body_size is 1000 bytes; raise it"), "{said}");
+    assert_eq!(shown(&process, "disk_free_limit.absolute"), ("1000TB".into(), "set at run time".into()));
+    process.signal("HUP");
+    until("all is as it was", || (!is_on("mem_alarm") && !is_on("disk_free_alarm")).then_some(()));
+    assert_eq!(shown(&process, "disk_free_limit.absolute").1, "default");
+    assert_eq!(shown(&process, "log.level").0, Value::Null);
+    process.stop();
+}
+
 /// Logs in; the answer to connection.open is still to come.
 fn ask(process: &Process) -> Client {
     let mut c = Scenario::new(process.target, false).socket();

@@ -1,63 +1,82 @@
 //! rabbitmqadmin's commands: a verb and a noun (`declare queue`), or a noun and a verb (`queues declare`). Both are made
 //! of one table of nouns.
 
+mod more;
+mod policies;
 mod table;
 pub(super) mod values;
 
 use super::output::Rows;
 use super::{Command, Context, Failure, client, failure::no_vhost, progress, texts};
 use clap::{Arg, ArgAction, ArgMatches};
+use more::{GROUPS_WITHOUT_NOUN, More};
 use serde_json::{Value, json};
-use table::{NOUNS, Noun, Verb};
+use table::{NOUNS, Noun, SAME, Verb};
 use values::Values;
 
-/// The verbs, and the groups of the nouns.
+/// The verbs, the groups of the nouns, and groups that have no noun.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
-    let verbs = Verb::ALL.into_iter().map(|verb| Command {
-        name: verb.name(),
-        about: verb.about(),
-        arguments: |command| {
-            let verb = verb_of(command.get_name());
-            let nouns = NOUNS.iter().filter(|noun| verb.is_some_and(|verb| noun.verbs.contains(&verb)));
-            let nouns = nouns.filter_map(|noun| Some(form(named(noun, verb?), noun, verb?)));
-            command.subcommand_required(true).subcommands(nouns.collect::<Vec<_>>())
-        },
-        run: |context, arguments| {
-            let Some((noun, arguments)) = arguments.subcommand() else { return Ok(()) };
-            let verb = verb_of(context.command);
-            let noun = NOUNS.iter().find(|of| verb.is_some_and(|verb| named(of, verb) == noun));
-            noun.zip(verb).map_or(Ok(()), |(noun, verb)| run(context, noun, verb, arguments))
-        },
-    });
-    let groups = NOUNS.iter().filter(|noun| !noun.plural.is_empty()).map(|noun| Command {
-        name: noun.plural,
-        about: "A group of commands by rabbitmqadmin's names",
-        arguments: |command| {
-            let noun = group_of(command.get_name());
-            let verbs =
-                noun.iter().flat_map(|noun| noun.verbs.iter().map(|verb| form(verb.name(), noun, *verb)));
-            command.subcommand_required(true).subcommands(verbs.collect::<Vec<_>>())
-        },
-        run: |context, arguments| {
-            let Some((verb, arguments)) = arguments.subcommand() else { return Ok(()) };
-            let parts = group_of(context.command).zip(verb_of(verb));
-            parts.map_or(Ok(()), |(noun, verb)| run(context, noun, verb, arguments))
-        },
-    });
-    verbs.chain(groups)
+    let verbs = Verb::ALL.into_iter().map(|verb| Command { name: verb.name(), about: verb.about(), ..GROUP });
+    let plurals = NOUNS.iter().map(|noun| noun.plural).filter(|plural| !plural.is_empty());
+    let groups = plurals.chain(GROUPS_WITHOUT_NOUN);
+    verbs.chain(groups.map(|name| Command { name, ..GROUP }))
 }
 
-/// Whether a command is the group of a noun, which help does not show: it says the same the other way round.
+/// A command whose subcommands are in the tables.
+const GROUP: Command = Command {
+    name: "",
+    about: "A group of commands by rabbitmqadmin's names",
+    arguments: |command| {
+        let below: Vec<_> = entries(command.get_name()).map(|(name, does)| does.form(name)).collect();
+        command.subcommand_required(true).subcommands(below)
+    },
+    run: |context, arguments| {
+        let Some((name, arguments)) = arguments.subcommand() else { return Ok(()) };
+        let entry = entries(context.command).find(|(known, _)| *known == name);
+        entry.map_or(Ok(()), |(_, does)| match does {
+            Does::Verb(verb, noun) => run(context, noun, verb, arguments),
+            Does::More(more) => (more.run)(context, arguments),
+        })
+    },
+};
+
+/// What a subcommand does.
+enum Does {
+    Verb(Verb, &'static Noun),
+    More(&'static More),
+}
+
+impl Does {
+    fn form(&self, name: &'static str) -> clap::Command {
+        match self {
+            Does::Verb(verb, noun) => form(name, noun, *verb),
+            Does::More(more) => (more.arguments)(clap::Command::new(name).about(more.about)),
+        }
+    }
+}
+
+/// The subcommands of a verb or a group.
+fn entries(group: &str) -> impl Iterator<Item = (&'static str, Does)> {
+    let verb = Verb::ALL.into_iter().find(|verb| verb.name() == group);
+    let nouns = NOUNS.iter().filter(move |noun| verb.is_some_and(|verb| noun.verbs.contains(&verb)));
+    let of_verb = nouns.filter_map(move |noun| Some((named(noun, verb?), Does::Verb(verb?, noun))));
+    let noun = NOUNS.iter().find(|noun| noun.plural == group);
+    let verbs = noun.into_iter().flat_map(|noun| noun.verbs.iter().map(move |verb| (noun, *verb)));
+    let of_noun = verbs.map(|(noun, verb)| (verb.name(), Does::Verb(verb, noun)));
+    let own = group.to_owned();
+    let others = SAME.iter().filter(move |(of, ..)| *of == own).filter_map(|(_, name, verb, noun)| {
+        let noun = NOUNS.iter().find(|known| named(known, *verb) == *noun)?;
+        Some((*name, Does::Verb(*verb, noun)))
+    });
+    let own = group.to_owned();
+    let more = more::all().filter(move |more| more.group == own).map(|more| (more.name, Does::More(more)));
+    of_verb.chain(of_noun).chain(others).chain(more)
+}
+
+/// Whether a command is a group, which help does not show: most of it says the same the other way round.
 pub(super) fn is_group(command: &str) -> bool {
-    group_of(command).is_some()
-}
-
-fn verb_of(name: &str) -> Option<Verb> {
-    Verb::ALL.into_iter().find(|verb| verb.name() == name)
-}
-
-fn group_of(name: &str) -> Option<&'static Noun> {
-    NOUNS.iter().find(|noun| noun.plural == name)
+    let is_plural = NOUNS.iter().any(|noun| !noun.plural.is_empty() && noun.plural == command);
+    is_plural || GROUPS_WITHOUT_NOUN.contains(&command)
 }
 
 /// What the verb calls the noun.
@@ -76,6 +95,11 @@ fn form(name: &'static str, noun: &Noun, verb: Verb) -> clap::Command {
         Verb::Declare => command.about("Declares it").args(values::arguments(noun.fields.iter())),
         Verb::List => command
             .about("Lists them")
+            .args(noun.list_by.iter().map(by))
+            .args(["page", "page-size"].map(|name| {
+                let number = Arg::new(name).long(name).value_name("NUMBER");
+                number.value_parser(clap::value_parser!(u64).range(1..)).help("Only so much of the list")
+            }))
             .arg(Arg::new("columns").long("columns").value_name("FIELDS").help("Fields, separated by commas"))
             .arg(Arg::new("words").value_name("FIELD").num_args(0..).help("The same without dashes")),
         Verb::Delete => {
@@ -100,9 +124,20 @@ fn form(name: &'static str, noun: &Noun, verb: Verb) -> clap::Command {
                 Verb::Purge => "Removes all its ready messages",
                 _ => "Closes it",
             };
+            let command = match verb {
+                Verb::Close => command.arg(switch("idempotently", "One that is not there is fine")),
+                _ => command,
+            };
             command.about(about).args(values::arguments(in_path))
         }
     }
+}
+
+/// The option for a field that a list is asked by.
+fn by(field: &values::Field) -> Arg {
+    let option = Arg::new(field.option).long(field.option).value_name("TEXT").help(field.help);
+    let option = option.required(field.need == values::Need::Must);
+    if field.option == "username" { option.short('u') } else { option }
 }
 
 fn is_in_path(noun: &Noun, key: &str) -> bool {
@@ -139,7 +174,10 @@ fn run(context: &mut Context<'_>, noun: &Noun, verb: Verb, arguments: &ArgMatche
         }
         Verb::Close => {
             let closed = context.client.delete(&path);
-            closed.map_err(|failure| missing(context, noun, &values, failure))?;
+            match closed {
+                Err(Failure::NotFound(_)) if arguments.get_flag("idempotently") => {}
+                closed => closed.map_err(|failure| missing(context, noun, &values, failure))?,
+            }
             done(context, "Closed", noun, &values)
         }
         Verb::List => Ok(()),
@@ -269,6 +307,27 @@ fn show(context: &mut Context<'_>, noun: &Noun, path: &[&str], values: &Values) 
     context.output.object(shown.as_object().cloned().unwrap_or_default())
 }
 
+/// The path of a list, as far as what it goes on with is given; and whether that is so of the vhost.
+fn list_path(context: &Context<'_>, noun: &Noun, arguments: &ArgMatches) -> (Vec<String>, bool) {
+    let mut path = Vec::new();
+    for part in noun.list.split('/') {
+        let given = match variable(part) {
+            None => Some(part.to_owned()),
+            Some("vhost") => {
+                let vhost = context.is_vhost_given.then(|| context.vhost.clone());
+                path.extend(vhost.clone());
+                return (path, vhost.is_some());
+            }
+            Some(key) => arguments.get_one::<String>(key).cloned(),
+        };
+        match given {
+            Some(part) => path.push(part),
+            None => break,
+        }
+    }
+    (path, false)
+}
+
 fn list(context: &mut Context<'_>, noun: &Noun, arguments: &ArgMatches) -> Result<(), Failure> {
     let wanted: Vec<String> =
         ["columns", "words"].into_iter().flat_map(|name| texts(arguments, name)).collect();
@@ -277,18 +336,32 @@ fn list(context: &mut Context<'_>, noun: &Noun, arguments: &ArgMatches) -> Resul
         wanted => wanted.iter().map(String::as_str).collect(),
     };
     let vhost = context.vhost.clone();
-    let (path, is_per_vhost) = noun.list;
-    let mut path: Vec<&str> = path.split('/').collect();
-    if is_per_vhost && context.is_vhost_given {
-        path.push(&vhost);
-    }
-    let asked = fields.join(",");
+    let (path, is_of_vhost) = list_path(context, noun, arguments);
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    // What has a vhost, but no list of one, is looked through here.
+    let is_looked_through = context.is_vhost_given && !is_of_vhost && noun.columns.contains(&"vhost");
+    let asked = fields.iter().copied().chain(is_looked_through.then_some("vhost"));
+    let asked = asked.collect::<Vec<_>>().join(",");
+    let missing = |failure: Failure| match noun.list_by {
+        _ if is_of_vhost => failure.or_missing(|| no_vhost(&vhost)),
+        [by] if by.option.starts_with("user") => failure.or_missing(|| {
+            Failure::NoUser(arguments.get_one::<String>(by.option).cloned().unwrap_or_default())
+        }),
+        _ => failure,
+    };
+    let number = |name: &str| arguments.get_one::<u64>(name).copied();
+    let pages: Box<dyn Iterator<Item = Result<Vec<Value>, Failure>>> =
+        match (number("page"), number("page-size")) {
+            (None, None) => Box::new(context.client.pages(&path, &asked)),
+            (page, size) => {
+                let page = context.client.page(&path, &asked, page.unwrap_or(1), size.unwrap_or(100));
+                Box::new(std::iter::once(page))
+            }
+        };
     let mut rows = Rows::new(&mut context.output, &fields);
-    for page in context.client.pages(&path, &asked) {
-        let page = page.map_err(|failure| match is_per_vhost {
-            true => failure.or_missing(|| no_vhost(&vhost)),
-            false => failure,
-        })?;
+    for page in pages {
+        let mut page = page.map_err(missing)?;
+        page.retain(|object| !is_looked_through || object["vhost"] == vhost.as_str());
         let cells = |object: &Value| fields.iter().map(|field| client::at(object, field).clone()).collect();
         rows.write(page.iter().map(cells).collect())?;
     }

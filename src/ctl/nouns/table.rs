@@ -53,8 +53,10 @@ pub(super) struct Noun {
     pub(super) path: &'static str,
     /// Which part of the answer is meant; empty = all.
     pub(super) part: &'static str,
-    /// The path of the list, and whether it goes on with a vhost.
-    pub(super) list: (&'static str, bool),
+    /// The path of the list; in braces what it goes on with if that is given: the vhost, and fields.
+    pub(super) list: &'static str,
+    /// The fields that a list is asked by.
+    pub(super) list_by: &'static [Field],
     /// The fields that a list shows.
     pub(super) columns: &'static [&'static str],
     pub(super) fields: &'static [Field],
@@ -63,13 +65,38 @@ pub(super) struct Noun {
     pub(super) verbs: &'static [Verb],
 }
 
+const OF_CONNECTION: &[&str] = &["name", "user", "vhost", "peer_host", "state", "channels", "protocol"];
+
+/// Other names of a verb with a noun (as the verb calls it): the group, and the name in it.
+pub(super) const SAME: &[(&str, &str, Verb, &str)] = &[
+    ("exchanges", "bind", Declare, "binding"),
+    ("exchanges", "unbind", Delete, "binding"),
+    ("parameters", "list_all", List, "parameters"),
+    ("parameters", "list_in", List, "parameters"),
+    ("parameters", "set", Declare, "parameter"),
+    ("parameters", "clear", Delete, "parameter"),
+    ("global_parameters", "set", Declare, "global_parameter"),
+    ("global_parameters", "clear", Delete, "global_parameter"),
+    ("policies", "set", Declare, "policy"),
+    ("policies", "update", Declare, "policy"),
+    ("operator_policies", "set", Declare, "operator_policy"),
+    ("operator_policies", "update", Declare, "operator_policy"),
+    ("connections", "list_of_user", List, "user_connections"),
+    ("connections", "close_of_user", Close, "user_connections"),
+    ("users", "connections", List, "user_connections"),
+    ("users", "permissions", List, "permissions"),
+    ("users", "limits", List, "user_limits"),
+    ("deprecated_features", "list_used", List, "deprecated_features_in_use"),
+];
+
 /// What most entries have in common.
 const NOUN: Noun = Noun {
     name: "",
     plural: "",
     path: "",
     part: "",
-    list: ("", false),
+    list: "",
+    list_by: &[],
     columns: &[],
     fields: &[],
     known_by: &["name"],
@@ -130,7 +157,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "queue",
         plural: "queues",
         path: "queues/{vhost}/{name}",
-        list: ("queues", true),
+        list: "queues/{vhost}",
         columns: &[
             "vhost",
             "name",
@@ -156,7 +183,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "exchange",
         plural: "exchanges",
         path: "exchanges/{vhost}/{name}",
-        list: ("exchanges", true),
+        list: "exchanges/{vhost}",
         columns: &["vhost", "name", "type", "durable", "auto_delete", "internal", "policy"],
         fields: &[
             NAME,
@@ -173,7 +200,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "binding",
         plural: "bindings",
         path: "bindings/{vhost}/e/{source}/{destination_type}/{destination}",
-        list: ("bindings", true),
+        list: "bindings/{vhost}",
         columns: &["vhost", "source", "destination", "destination_type", "routing_key", "arguments"],
         fields: &[
             must("source", "source", "The exchange that messages come from"),
@@ -196,7 +223,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "vhost",
         plural: "vhosts",
         path: "vhosts/{name}",
-        list: ("vhosts", false),
+        list: "vhosts",
         columns: &["name", "description", "tags", "default_queue_type", "messages", "tracing"],
         fields: &[
             NAME,
@@ -217,7 +244,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "user",
         plural: "users",
         path: "users/{name}",
-        list: ("users", false),
+        list: "users",
         columns: &["name", "tags"],
         fields: &[
             NAME,
@@ -233,7 +260,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "permissions",
         plural: "permissions",
         path: "permissions/{vhost}/{user}",
-        list: ("permissions", false),
+        list: "permissions",
         columns: &["vhost", "user", "configure", "write", "read"],
         fields: &[
             USER,
@@ -249,7 +276,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "policy",
         plural: "policies",
         path: "policies/{vhost}/{name}",
-        list: ("policies", true),
+        list: "policies/{vhost}",
         columns: POLICY_COLUMNS,
         fields: OF_POLICY,
         verbs: ALL,
@@ -259,7 +286,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "operator_policy",
         plural: "operator_policies",
         path: "operator-policies/{vhost}/{name}",
-        list: ("operator-policies", true),
+        list: "operator-policies/{vhost}",
         columns: POLICY_COLUMNS,
         fields: OF_POLICY,
         verbs: ALL,
@@ -269,7 +296,8 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "parameter",
         plural: "parameters",
         path: "parameters/{component}/{vhost}/{name}",
-        list: ("parameters", false),
+        list: "parameters/{component}/{vhost}",
+        list_by: &[may("component", "component", Kind::Text, "Only those of this component")],
         columns: &["vhost", "component", "name", "value"],
         fields: &[must("component", "component", "What it is a parameter of"), NAME, JSON_VALUE],
         known_by: &["component", "name"],
@@ -280,7 +308,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "global_parameter",
         plural: "global_parameters",
         path: "global-parameters/{name}",
-        list: ("global-parameters", false),
+        list: "global-parameters",
         columns: &["name", "value"],
         fields: &[NAME, JSON_VALUE],
         verbs: ALL,
@@ -290,7 +318,7 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "vhost_limit",
         plural: "vhost_limits",
         path: "vhost-limits/{vhost}/{name}",
-        list: ("vhost-limits", true),
+        list: "vhost-limits/{vhost}",
         columns: &["vhost", "value"],
         fields: &[must("name", "name", "max-connections or max-queues"), JSON_VALUE],
         verbs: &[Declare, Delete, List],
@@ -300,7 +328,8 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "user_limit",
         plural: "user_limits",
         path: "user-limits/{user}/{name}",
-        list: ("user-limits", false),
+        list: "user-limits/{user}",
+        list_by: &[may("user", "user", Kind::Text, "Only those of this user")],
         columns: &["user", "value"],
         fields: &[USER, must("name", "name", "max-connections or max-channels"), JSON_VALUE],
         known_by: &["user", "name"],
@@ -311,8 +340,8 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "connection",
         plural: "connections",
         path: "connections/{name}",
-        list: ("connections", false),
-        columns: &["name", "user", "vhost", "peer_host", "state", "channels", "protocol"],
+        list: "connections",
+        columns: OF_CONNECTION,
         fields: &[NAME],
         verbs: &[List, Show, Close],
         ..NOUN
@@ -321,16 +350,19 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "user_connections",
         plural: "user_connections",
         path: "connections/username/{username}",
+        list: "connections/username/{username}",
+        list_by: &[must("username", "username", "Name of the user")],
+        columns: OF_CONNECTION,
         fields: &[must("username", "username", "Name of the user")],
         known_by: &["username"],
-        verbs: &[Close],
+        verbs: &[List, Close],
         ..NOUN
     },
     Noun {
         name: "channel",
         plural: "channels",
         path: "channels/{name}",
-        list: ("channels", false),
+        list: "channels",
         columns: &["name", "user", "vhost", "number", "state", "consumer_count", "messages_unacknowledged"],
         fields: &[NAME],
         verbs: &[List, Show],
@@ -338,7 +370,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         plural: "consumers",
-        list: ("consumers", true),
+        list: "consumers/{vhost}",
         columns: &[
             "queue.vhost",
             "queue.name",
@@ -353,27 +385,22 @@ pub(super) const NOUNS: &[Noun] = &[
         name: "node",
         plural: "nodes",
         path: "nodes/{name}",
-        list: ("nodes", false),
+        list: "nodes",
         columns: &["name", "running", "uptime", "mem_used", "disk_free", "fd_used"],
         fields: &[NAME],
         verbs: &[List, Show],
         ..NOUN
     },
-    Noun {
-        plural: "feature_flags",
-        list: ("feature-flags", false),
-        columns: &["name", "state", "desc"],
-        ..NOUN
-    },
+    Noun { plural: "feature_flags", list: "feature-flags", columns: &["name", "state", "desc"], ..NOUN },
     Noun {
         plural: "deprecated_features",
-        list: ("deprecated-features", false),
+        list: "deprecated-features",
         columns: &["name", "deprecation_phase", "desc"],
         ..NOUN
     },
     Noun {
         plural: "deprecated_features_in_use",
-        list: ("deprecated-features/used", false),
+        list: "deprecated-features/used",
         columns: &["name", "deprecation_phase", "desc"],
         ..NOUN
     },

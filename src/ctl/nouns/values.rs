@@ -57,6 +57,7 @@ pub(in crate::ctl) fn arguments<'f>(fields: impl Iterator<Item = &'f Field>) -> 
             Need::Default(default) => option.help(format!("{} [default: {default}]", field.help)),
         };
         match field.kind {
+            _ if field.option == "username" => option.value_name("TEXT").short('u'),
             Kind::Switch => option.value_name("true|false").num_args(0..=1).default_missing_value("true"),
             Kind::Json => option.value_name("JSON"),
             Kind::Number => option.value_name("NUMBER"),

@@ -48,6 +48,20 @@ fn a_file_is_imported_and_what_is_left_out_is_said() {
 }
 
 #[test]
+fn a_file_that_is_too_large_is_told_with_its_size_and_the_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.json");
+    std::fs::write(&path, r#"{"users": []}"#).unwrap();
+    let path = path.to_str().unwrap();
+    let reason = "Exceeded HTTP request body size limit: management.http.max_body_size is 10 bytes; raise it";
+    let ran = run_against(
+        &["import_definitions", path],
+        &[(400, json!({"error": "bad_request", "reason": reason}))],
+    );
+    assert_eq!((ran.code, ran.errors), (65, format!("Error: {path} has 13 bytes. {reason}\n")));
+}
+
+#[test]
 fn what_cannot_be_imported_or_written_is_told_with_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none/definitions.json");

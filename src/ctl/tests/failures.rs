@@ -64,6 +64,17 @@ const CASES: &[Case] = &[
     (&["list_channels"], 65),
     (&["list_consumers"], 65),
     (&["status"], 65),
+    (&["report"], 65),
+    (&["environment"], 65),
+    (&["set_log_level", "debug"], 65),
+    (&["set_vm_memory_high_watermark", "0.5"], 65),
+    (&["set_disk_free_limit", "1GB"], 65),
+    (&["memory_breakdown"], 65),
+    (&["list_node_auth_attempt_stats"], 65),
+    (&["reset_node_auth_attempt_metrics"], 65),
+    (&["is_booting"], 65),
+    (&["wait", "--timeout", "1"], 65),
+    (&["check_for_quorum_queues_without_an_elected_leader", "."], 65),
     (&["ping"], 65),
     (&["cluster_status"], 65),
     (&["set_cluster_name", "n"], 65),
@@ -118,6 +129,21 @@ const CASES: &[Case] = &[
     (&["delete", "vhost_limit", "name=max-queues"], 65),
     (&["delete", "user_limit", "user=u", "name=max-channels"], 67),
     (&["list", "queues"], 65),
+    (&["list", "user_connections", "--username", "u"], 67),
+    (&["list", "user_limits", "--user", "u"], 67),
+    (&["list", "parameters", "--component", "c"], 65),
+    (&["list", "queues", "--page", "2"], 65),
+    (&["queues", "delete_multiple", "--name-pattern", ".", "--approve"], 65),
+    (&["vhosts", "delete_multiple", "--name-pattern", ".", "--dry-run"], 65),
+    (&["vhosts", "enable_deletion_protection", "--name", "v"], 65),
+    (&["feature_flags", "enable_all"], 65),
+    (&["policies", "patch", "--name", "p", "--definition", "{}"], 65),
+    (&["policies", "list_conflicting"], 65),
+    (&["operator_policies", "list_in"], 65),
+    (&["policies", "declare_blanket", "--name", "p", "--apply-to", "all", "--definition", "{}"], 65),
+    (&["show", "memory_breakdown_in_bytes", "--node", "n"], 65),
+    (&["nodes", "memory_breakdown_in_percent"], 65),
+    (&["auth_attempts", "stats"], 65),
     (&["show", "overview"], 65),
     (&["show", "queue", "name=q"], 65),
     (&["purge", "queue", "name=q"], 65),
@@ -169,9 +195,7 @@ fn every_command_has_a_line_here() {
 
 #[test]
 fn a_broker_that_is_down_is_told_by_every_command() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let (_taken, port) = port_of_nobody();
     for (line, _) in CASES {
         let (code, _, errors) = run_on(port, line);
         assert_eq!(code, 69, "{line:?}: {errors}");

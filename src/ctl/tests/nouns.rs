@@ -110,7 +110,7 @@ fn what_is_missing_or_unknown_is_said_with_what_there_is() {
         (&["get", "queue=q", "count=many"], "--count is a whole number, not 'many'"),
         (&["declare", "queu"], "'queue'"),
         (&["list"], "requires a subcommand"),
-        (&["export"], "which file?"),
+        (&["import"], "which file?"),
     ] {
         let (code, _, errors) = run_on(1, line);
         assert_eq!(code, 64, "{line:?} {errors}");

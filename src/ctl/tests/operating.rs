@@ -359,7 +359,8 @@ fn what_top_shows_is_printed_once() {
         (&json!("a"), &json!(2.5), &Value::Null)
     );
     assert!(
-        ran.requests[2].starts_with("GET /api/queues/v?") && ran.requests[2].contains("sort_reverse=false")
+        ran.requests[2].starts_with("GET /api/queues/v?")
+            && ran.requests[2].contains("sort=head_message_timestamp&sort_reverse=false")
     );
 }
 

@@ -161,3 +161,14 @@ fn keys_of_the_terminal_are_ours() {
     assert_eq!(key(KeyCode::Esc, KeyModifiers::NONE), Some(Key::Escape));
     assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), None);
 }
+
+#[test]
+fn a_queue_that_nobody_consumes_from_is_yellow() {
+    let mut terminal = Terminal::new(TestBackend::new(96, 8)).unwrap();
+    terminal.draw(|frame| view::draw(frame, &state())).unwrap();
+    let buffer = terminal.backend().buffer();
+    // Below the head and the titles: a, b and c, of which b has two messages and no consumer.
+    let colours: Vec<_> = (4..7).map(|line| buffer[(11, line)].fg).collect();
+    let (plain, yellow) = (ratatui::style::Color::Reset, ratatui::style::Color::Yellow);
+    assert_eq!(colours, [plain, yellow, plain]);
+}

@@ -220,6 +220,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     post("/api/nodes/{name}/revive", "Ends its maintenance", Done),
     get("/api/config/effective", "The configuration in force", Value(Kind::Object(&node::CONFIGURATION))),
+    put(
+        "/api/config/effective/{setting}",
+        "Gives a setting another value, until the next start or reload",
+        Done,
+    )
+    .takes(&requests::SETTING),
     post("/api/config/reload", "Reads the configuration again", Value(Kind::Object(&node::RELOADED)))
         .refuses(&[Wrong]),
     get("/api/definitions", "All that was declared and administered", File(&definitions::OF_NODE))

@@ -26,6 +26,12 @@ pub(super) const LOGIN: Object = object(
     &[always("username", Kind::Text, ""), always("password", Kind::Text, "")],
 );
 
+pub(super) const SETTING: Object = object(
+    "SettingBody",
+    "The value of a setting.",
+    &[always("value", Either(&[Kind::Number, Flag, Kind::Text]), "As the configuration has it.")],
+);
+
 pub(super) const VHOST: Object = object(
     "VhostBody",
     "What is to be known of a vhost. What is left out stays as it is.",

@@ -1,7 +1,6 @@
 //! The configuration over HTTP, and what the API does because of it.
 
 use super::*;
-use crate::config::Flags;
 use crate::config::rules::{DefaultLimits, DefaultPolicy, DefaultUser, Passwords, Rules, Validator};
 use crate::config::{Http, Secret};
 
@@ -188,11 +187,75 @@ fn what_is_in_force_is_shown_to_administrators_without_secrets() {
     api.exists("watcher", "monitoring", true);
     assert_eq!(api.as_user("watcher:p", "GET", "/config/effective", Value::Null), refused());
     assert_eq!(api.as_user("watcher:p", "POST", "/config/reload", Value::Null), refused());
+    assert_eq!(
+        api.as_user("watcher:p", "PUT", "/config/effective/heartbeat", json!({"value": 1})),
+        refused()
+    );
+}
+
+#[test]
+fn a_running_node_is_given_other_values_until_it_reads_its_configuration_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("warren.conf");
+    std::fs::write(&file, "heartbeat = 30\nvm_memory_high_watermark.absolute = 1GB\n").unwrap();
+    let flags = Flags { config: Some(file), ..Flags::default() };
+    let configuration = Configuration::load(&flags, []).unwrap();
+    let api = Api::start_with(Setup { configuration, ..Setup::default() });
+    let followed = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let told = Arc::clone(&followed);
+    api.node.config.follow(move |config| told.lock().push(config.heartbeat_s));
+    let row = |key: &str| {
+        let Got(_, effective) = api.get("/config/effective");
+        let rows = effective["settings"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["key"] == key).unwrap();
+        (row["value"].clone(), row["source"].clone())
+    };
+    assert_eq!(api.put("/config/effective/heartbeat", json!({"value": 15})), done());
+    assert_eq!(row("heartbeat"), (json!("15"), json!("set at run time")));
+    assert_eq!(
+        api.put("/config/effective/vm_memory_high_watermark.relative", json!({"value": "0.5"})),
+        done()
+    );
+    assert_eq!(row("vm_memory_high_watermark.absolute").0, Value::Null, "the relative one replaces it");
+    let config = api.node.config.config();
+    assert_eq!(
+        (config.heartbeat_s, config.memory_high_watermark_relative, config.memory_high_watermark_absolute),
+        (15, 0.5, None)
+    );
+    let Got(_, reloaded) = api.as_user("guest:guest", "POST", "/config/reload", Value::Null);
+    let back = ["heartbeat", "vm_memory_high_watermark.absolute", "vm_memory_high_watermark.relative"];
+    assert_eq!(reloaded["changed"], json!(back));
+    assert_eq!(row("heartbeat").0, json!("30"), "the file counts again");
+    assert_eq!(*followed.lock(), [15, 15, 30]);
+}
+
+#[test]
+fn what_a_running_node_does_not_take_changes_nothing_and_says_why() {
+    let api = Api::start();
+    let put = |key: &str, value: Value| api.put(&format!("/config/effective/{key}"), json!({"value": value}));
+    let before = api.get("/config/effective");
+    for (key, value, why) in [
+        ("heartbeat", json!("often"), "heartbeat: \"often\" is no integer from 0 to 65535"),
+        (
+            "data_dir",
+            json!("/tmp"),
+            "data_dir needs a restart: set it in the configuration and start the node again",
+        ),
+        ("heartbeat", json!([1]), "value must be a string, a number, true or false"),
+    ] {
+        assert_eq!(put(key, value), bad(why), "{key}");
+    }
+    let unknown = "unknown setting heartbeet; the nearest known one is heartbeat";
+    assert_eq!(put("heartbeet", json!(1)), Got(404, json!({"error": "not_found", "reason": unknown})));
+    assert_eq!(api.get("/config/effective"), before);
+    let in_code = api_with(Rules::default());
+    let why = "heartbeat cannot be set: this node was not started from a file, the environment or flags";
+    assert_eq!(in_code.put("/config/effective/heartbeat", json!({"value": 1})), bad(why));
 }
 
 #[test]
 fn a_node_that_was_configured_in_code_cannot_read_that_again() {
-    let api = Api::start();
+    let api = api_with(Rules::default());
     let why = "the configuration: this node was not started from a file, the environment or flags";
     assert_eq!(api.as_user("guest:guest", "POST", "/config/reload", Value::Null), bad(why));
 }

@@ -143,7 +143,9 @@ const WITHOUT_A_JOURNAL: &[(&str, &str, u16)] = &[
     ("POST", "/api/auth/hash_password", 200),
     ("POST", "/api/queues/{vhost}/{queue}/actions", 400),
     ("POST", "/api/vhosts/{vhost}/start/{node}", 204),
-    ("POST", "/api/config/reload", 400),
+    ("POST", "/api/config/reload", 200),
+    // It is not for the next start.
+    ("PUT", "/api/config/effective/{setting}", 204),
     ("DELETE", "/api/auth/attempts/{name}", 204),
     ("DELETE", "/api/auth/attempts/{name}/source", 204),
     ("POST", "/api/login", 400),

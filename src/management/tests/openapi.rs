@@ -115,6 +115,7 @@ pub(super) fn fill(api: &Api, path: &str) -> String {
         ("unit", "weeks"),
         ("pattern", "."),
         ("node", "warren@test"),
+        ("setting", "channel_max"),
     ]
     .iter()
     .fold(path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
