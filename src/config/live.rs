@@ -72,6 +72,7 @@ impl Live {
         }
         Ok(reloaded)
     }
+
     /// Gives one setting another value, until the node starts or reads its configuration again.
     ///
     /// # Errors
