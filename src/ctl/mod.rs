@@ -97,6 +97,7 @@ const COMMANDS: &[Command] = &[
     queues::LIST_UNRESPONSIVE_QUEUES,
     queues::DELETE_QUEUE,
     queues::PURGE_QUEUE,
+    queues::QUORUM_STATUS,
     messages::PUBLISH,
     messages::GET,
     exchanges::LIST_EXCHANGES,

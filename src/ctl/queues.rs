@@ -2,7 +2,7 @@
 
 use super::{
     Command, Context, Failure, columns_argument, failure::no_vhost, output, output::Column, output::Filter,
-    output::Listing, output::column, output::column_from, progress, text, texts,
+    output::Listing, output::Rows, output::column, output::column_from, progress, text, texts,
 };
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::Value;
@@ -67,6 +67,13 @@ pub(super) const PURGE_QUEUE: Command = Command {
     run: purge,
 };
 
+pub(super) const QUORUM_STATUS: Command = Command {
+    name: "quorum_status",
+    about: "List the replicas of a quorum queue: here each has one",
+    arguments: |command| command.arg(queue_argument()),
+    run: quorum_status,
+};
+
 fn queue_argument() -> Arg {
     Arg::new("queue").value_name("QUEUE").required(true)
 }
@@ -99,6 +106,17 @@ fn purge(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failur
     turning.finish_and_clear();
     purged.map_err(|failure| context.missing(failure, || missing(queue, vhost)))?;
     context.output.note(&format!("Purged queue '{queue}' in vhost '{vhost}'."))
+}
+
+fn quorum_status(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failure> {
+    let (queue, vhost) = (text(arguments, "queue"), &context.vhost);
+    let asked = context.client.get(&["queues", "quorum", vhost, queue, "status"]);
+    let replicas = asked.map_err(|failure| context.missing(failure, || missing(queue, vhost)))?;
+    let names = ["Node Name", "Raft State", "Membership"];
+    let rows = replicas.as_array().into_iter().flatten();
+    let mut shown = Rows::new(&mut context.output, &names);
+    shown.write(rows.map(|replica| names.iter().map(|name| replica[*name].clone()).collect()).collect())?;
+    Ok(shown.finish()?)
 }
 
 pub(super) fn missing(queue: &str, vhost: &str) -> Failure {

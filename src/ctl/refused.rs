@@ -98,11 +98,6 @@ const COMMANDS: &[(&[&str], Outcome, &str)] = &[
         "logins are always counted by user and address: `warrenctl reset_node_auth_attempt_metrics` forgets them",
     ),
     (
-        &["quorum_status"],
-        Refused,
-        "a queue is on this node alone: `warrenctl list_queues name type state leader members online`",
-    ),
-    (
         &["peek"],
         Refused,
         "`warrenctl get messages --queue QUEUE --count POSITION` shows messages and leaves them in the queue",

@@ -55,6 +55,7 @@ const CASES: &[Case] = &[
     (&["list_unresponsive_queues"], 65),
     (&["delete_queue", "q"], 65),
     (&["purge_queue", "q"], 65),
+    (&["quorum_status", "q"], 65),
     (&["list_exchanges"], 65),
     (&["list_bindings"], 65),
     (&["list_connections"], 65),

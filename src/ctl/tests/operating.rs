@@ -42,6 +42,17 @@ fn queues_are_deleted_and_purged() {
 }
 
 #[test]
+fn the_replicas_of_a_quorum_queue_are_listed() {
+    let replicas = json!([{"Node Name": "n", "Raft State": "leader", "Membership": "voter"}]);
+    check(&[(
+        &["quorum_status", "q", "-p", "v", "-s"],
+        &[(200, replicas)],
+        &["GET /api/queues/quorum/v/q/status"],
+        "n  leader  voter\n",
+    )]);
+}
+
+#[test]
 fn queues_are_listed_by_whether_they_can_be_used() {
     let queues = || (200, json!([{"name": "a", "state": "running"}, {"name": "b", "state": "down"}]));
     let asked = |fields: &str| format!("GET /api/queues/%2F?page=1&page_size=500&columns={fields}");
