@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 /// An open file.
@@ -68,7 +68,7 @@ pub trait Files: Send + Sync + std::fmt::Debug {
     /// Those of the file system.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Makes a directory and those above it; it may be there.
+    /// Makes a directory and those above it, which other users may not enter; it may be there.
     ///
     /// # Errors
     /// Those of the file system; [`io::ErrorKind::AlreadyExists`] when the path is something else.
@@ -106,6 +106,9 @@ pub(super) fn replace(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -
     files.sync_dir(dir)
 }
 
+/// What others may do in a directory that is made: nothing. Messages and the hashes of passwords are in there.
+const DIR_MODE: u32 = 0o750;
+
 /// The real file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Disk;
@@ -133,7 +136,7 @@ impl Files for Disk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -121,7 +121,7 @@ fn sighup_and_the_api_read_the_configuration_again() {
     // What changed is obeyed.
     write("cluster_queue_limit = 0\n");
     assert_eq!(reload(GUEST).0, 200);
-    let mut c = Scenario::new(process.target, false).open();
+    let mut c = Scenario::new(process.target, true).open();
     let why = "406 PRECONDITION_FAILED - cannot declare queue 'q': queue limit in cluster (0) is reached (queue.declare)";
     c.refused(1, "queue.declare queue=q durable", why);
     drop(c);
@@ -174,7 +174,7 @@ fn warrenctl_changes_the_running_broker_until_its_configuration_is_read_again() 
 
 /// Logs in; the answer to connection.open is still to come.
 fn ask(process: &Process) -> Client {
-    let mut c = Scenario::new(process.target, false).socket();
+    let mut c = Scenario::new(process.target, true).socket();
     c.log_in(&Login::default());
     c
 }
@@ -191,7 +191,7 @@ fn the_node_has_so_many_of_everything_and_no_more() {
         ("WARREN_NODENAME", "rabbit@here"),
     ];
     let process = Process::start_with(&directory.path().join("data"), &settings);
-    let mut c = Scenario::new(process.target, false).open();
+    let mut c = Scenario::new(process.target, true).open();
     let too_many =
         "530 NOT_ALLOWED - connection refused: node connection limit (1) is reached (connection.open)";
     ask(&process).expect_connection_close(too_many);
@@ -209,7 +209,7 @@ fn the_node_has_so_many_of_everything_and_no_more() {
     c.open_channel(2);
     c.send(3, "channel.open");
     c.expect_connection_close(
-        "530 NOT_ALLOWED - number of channels opened on node 'rabbit@here' has reached the maximum allowed limit of (2)",
+        "530 NOT_ALLOWED - number of channels opened on node 'rabbit@here' has reached the maximum allowed limit of (2) (0/0)",
     );
     let mut c = until("the place is free again", || {
         let mut c = ask(&process);
@@ -267,7 +267,7 @@ fn clients_log_in_as_configured() {
         ("WARREN_ANONYMOUS_LOGIN_PASS", "guest"),
     ];
     let process = Process::start_with(&directory.path().join("data"), &settings);
-    let t = Scenario::new(process.target, false);
+    let t = Scenario::new(process.target, true);
     let mut c = t.socket();
     c.log_in(&Login { mechanism: "ANONYMOUS", ..Login::default() });
     c.expect("0 connection.open-ok");

@@ -1,5 +1,6 @@
 //! A disk that is full, and one whose sync fails, under a broker that runs: what is not safe is not confirmed.
 
+use crate::running::Manager;
 use crate::support::broker::Process;
 use crate::support::{Client, Properties, Scenario};
 use std::fs::File;
@@ -91,7 +92,11 @@ fn a_full_disk_confirms_nothing_and_blocks_publishers_while_consumers_go_on_unti
 fn after_a_failed_sync_the_broker_ends_with_a_message_and_has_confirmed_nothing_on_the_strength_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let (data, trigger) = (directory.path().join("data"), directory.path().join("trigger"));
-    let process = Process::start_on_failing_disk(&data, &trigger);
+    let socket = directory.path().join("notify");
+    let manager = Manager::at(&socket);
+    let settings = [("NOTIFY_SOCKET", socket.to_str().unwrap())];
+    let process = Process::start_on_failing_disk(&data, &trigger, &settings);
+    manager.told_of_start();
     let t = Scenario::new(process.target, true);
     let mut c = t.open();
     c.declare(1, "q", "durable");
@@ -107,6 +112,8 @@ fn after_a_failed_sync_the_broker_ends_with_a_message_and_has_confirmed_nothing_
     }
     drop(c);
     assert_eq!(process.wait(), Some(74));
+    let told = manager.told();
+    assert_eq!(told, "STOPPING=1\nSTATUS=the journal cannot be made durable\n");
     let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
     assert!(log.contains("cannot sync") && log.contains(".journal"), "{log}");
 

@@ -196,7 +196,7 @@ fn a_limit_is_never_exceeded_however_many_ask_at_once() {
         .map(|_| {
             let (vhost, all_are_answered) = (format!("{}v", t.trace.prefix), all_are_answered.clone());
             std::thread::spawn(move || {
-                let t = Scenario::new(target, false);
+                let t = Scenario::new(target, true);
                 let mut c = ask(&t, &Login::default().vhost(&vhost));
                 let is_in = c.next("an answer").unwrap().method.name == "connection.open-ok";
                 all_are_answered.wait();

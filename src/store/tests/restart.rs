@@ -5,8 +5,20 @@ use super::support::{Dice, Model, bodies, files, held, message, open, options, q
 use crate::definition::{Change, Definition, User, Vhost};
 use crate::name::{QueueId, Sequence};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+
+#[test]
+fn a_directory_that_is_made_is_closed_to_other_users() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    _ = open(&data);
+    for made in [data.clone(), data.join("journal")] {
+        let mode = PermissionsExt::mode(&fs::metadata(&made).unwrap().permissions());
+        assert_eq!(mode & 0o027, 0, "{} is {mode:o}", made.display());
+    }
+}
 
 #[test]
 fn a_clean_restart_brings_back_messages_definitions_and_ids() {

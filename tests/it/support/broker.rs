@@ -119,7 +119,7 @@ impl Process {
     }
 
     /// The same on a disk whose syncs fail with EIO once the file `trigger` exists.
-    pub(crate) fn start_on_failing_disk(data: &Path, trigger: &Path) -> Self {
+    pub(crate) fn start_on_failing_disk(data: &Path, trigger: &Path, settings: &[(&str, &str)]) -> Self {
         let library = data.with_extension("so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/failing_sync.c");
         let mut compiler = Command::new("cc");
@@ -127,6 +127,7 @@ impl Process {
         assert!(compiler.status().expect("Rust links with cc").success());
         let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         command.env("LD_PRELOAD", library).env("FAILING_SYNC_TRIGGER", trigger);
+        command.envs(settings.iter().copied());
         Self::launch(command, data).started(data)
     }
 
