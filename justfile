@@ -7,7 +7,7 @@ default:
 # Everything but the tests in other languages; writes nothing.
 check:
     cargo fmt --check
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --all-targets --features hot_path -- -D warnings
     RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items
     tests/run --quick
     @if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
