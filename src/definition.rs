@@ -54,6 +54,16 @@ pub struct Permissions {
     pub read: String,
 }
 
+/// Which routing keys a user may use at a topic exchange: two regular expressions as those of [`Permissions`]. `{username}` and
+/// `{vhost}` in them stand for these names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TopicPermissions {
+    /// To publish with.
+    pub write: String,
+    /// To bind with.
+    pub read: String,
+}
+
 /// An exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
@@ -229,6 +239,7 @@ pub enum Key {
     Vhost(VhostName),
     User(UserName),
     Permissions(VhostName, UserName),
+    TopicPermissions(VhostName, UserName, ExchangeName),
     Exchange(VhostName, ExchangeName),
     Queue(VhostName, QueueName),
     Binding(VhostName, Binding),
@@ -247,6 +258,7 @@ pub enum Definition {
     Vhost(VhostName, Vhost),
     User(UserName, User),
     Permissions(VhostName, UserName, Permissions),
+    TopicPermissions(VhostName, UserName, ExchangeName, TopicPermissions),
     Exchange(VhostName, ExchangeName, Exchange),
     Queue(VhostName, QueueName, Queue),
     /// With its place among all bindings of its source, where the source's type asks for that.
@@ -266,6 +278,9 @@ impl Definition {
             Definition::Vhost(vhost, _) => Key::Vhost(vhost.clone()),
             Definition::User(user, _) => Key::User(user.clone()),
             Definition::Permissions(vhost, user, _) => Key::Permissions(vhost.clone(), user.clone()),
+            Definition::TopicPermissions(vhost, user, exchange, _) => {
+                Key::TopicPermissions(vhost.clone(), user.clone(), exchange.clone())
+            }
             Definition::Exchange(vhost, exchange, _) => Key::Exchange(vhost.clone(), exchange.clone()),
             Definition::Queue(vhost, queue, _) => Key::Queue(vhost.clone(), queue.clone()),
             Definition::Binding(vhost, binding, _) => Key::Binding(vhost.clone(), binding.clone()),

@@ -8,6 +8,7 @@ impl From<Error> for Exception {
         let code = match &error {
             Error::NotFound(_) => ReplyCode::NotFound,
             Error::Refused { .. }
+            | Error::RefusedTopic { .. }
             | Error::DefaultExchange
             | Error::ReservedPrefix { .. }
             | Error::SystemExchange(_)

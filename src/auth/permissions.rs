@@ -4,6 +4,7 @@
 //! nothing. RabbitMQ's patterns are PCRE: look-around and back references are refused here, by name.
 
 use crate::definition;
+use crate::name::{UserName, VhostName};
 use regex::{Regex, RegexBuilder};
 
 /// The largest compiled pattern. The broker must not lend its memory to whoever may set permissions.
@@ -73,10 +74,52 @@ impl Permissions {
             Access::Write => &self.write,
             Access::Read => &self.read,
         };
-        match pattern {
-            Pattern::Nothing => false,
-            Pattern::Everything => true,
-            Pattern::Regex(regex) => regex.is_match(name),
+        pattern.allows(name)
+    }
+}
+
+/// Compiled topic permissions.
+#[derive(Clone, Debug)]
+pub struct TopicPermissions {
+    write: Pattern,
+    read: Pattern,
+}
+
+impl TopicPermissions {
+    /// Compiles the patterns for a user in a vhost.
+    /// # Errors
+    /// [`Error`] for the first that is none.
+    pub fn compile(
+        permissions: &definition::TopicPermissions,
+        vhost: &VhostName,
+        user: &UserName,
+    ) -> Result<Self, Error> {
+        let compile = |access, pattern: &str| {
+            // No client of AMQP has an id: as in RabbitMQ, that variable stands for itself then.
+            let expanded = pattern
+                .replace("{username}", &regex::escape(user.as_str()))
+                .replace("{vhost}", &regex::escape(vhost.as_str()))
+                .replace("{client_id}", &regex::escape("{client_id}"));
+            Pattern::compile(access, &expanded)
+                .map_err(|error| Error { pattern: pattern.to_owned(), ..error })
+        };
+        Ok(Self {
+            write: compile(Access::Write, &permissions.write)?,
+            read: compile(Access::Read, &permissions.read)?,
+        })
+    }
+
+    /// Permissions that allow nothing.
+    pub fn none() -> Self {
+        Self { write: Pattern::Nothing, read: Pattern::Nothing }
+    }
+
+    /// Whether a routing key may be used: written to publish with, read to bind with.
+    pub fn allows(&self, access: Access, key: &str) -> bool {
+        match access {
+            Access::Write => self.write.allows(key),
+            Access::Read => self.read.allows(key),
+            Access::Configure => false,
         }
     }
 }
@@ -90,6 +133,14 @@ enum Pattern {
 }
 
 impl Pattern {
+    fn allows(&self, text: &str) -> bool {
+        match self {
+            Pattern::Nothing => false,
+            Pattern::Everything => true,
+            Pattern::Regex(regex) => regex.is_match(text),
+        }
+    }
+
     fn compile(access: Access, pattern: &str) -> Result<Self, Error> {
         match pattern {
             "" | "^$" => return Ok(Pattern::Nothing),
@@ -133,6 +184,28 @@ mod tests {
         assert!(all.allows(Access::Write, "ärger"));
         assert!(all.allows(Access::Read, "amq.default") && !all.allows(Access::Read, "amq.direct"));
         assert!(!Permissions::none().allows(Access::Read, "x"));
+    }
+
+    #[test]
+    fn topic_permissions_are_of_routing_keys_and_know_the_user_and_the_vhost() {
+        let compiled = |write: &str, read: &str| {
+            let definition = definition::TopicPermissions { write: write.into(), read: read.into() };
+            TopicPermissions::compile(&definition, &"v.1".into(), &"a+b".into())
+        };
+        let permissions = compiled(r"^{vhost}\.{username}\.", "^x-{client_id}$").unwrap();
+        for (access, key, allowed) in [
+            (Access::Write, "v.1.a+b.news", true),
+            (Access::Write, "vx1.a+b.news", false),
+            (Access::Write, "v.1.aab.news", false),
+            (Access::Read, "x-{client_id}", true),
+            (Access::Read, "x-1", false),
+            (Access::Configure, "v.1.a+b.news", false),
+        ] {
+            assert_eq!(permissions.allows(access, key), allowed, "{access:?} {key}");
+        }
+        assert!(!compiled("", ".*").unwrap().allows(Access::Write, ""));
+        let error = compiled("{username}(", "").unwrap_err();
+        assert_eq!((error.access, error.pattern.as_str()), (Access::Write, "{username}("));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The broker persists a change first and applies it here then; nobody else writes. Readers may remember what they were
 //! told until [`Users::generation`] moves.
 
-use super::permissions::{self, Access, Permissions};
+use super::permissions::{self, Access, Permissions, TopicPermissions};
 use crate::definition::{self, Change, Definition, Key};
-use crate::name::{UserName, VhostName};
+use crate::name::{ExchangeName, UserName, VhostName};
 use foldhash::HashMap;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ pub struct Users {
 struct Tables {
     users: BTreeMap<UserName, Arc<definition::User>>,
     permissions: HashMap<VhostName, BTreeMap<UserName, Granted>>,
+    topics: BTreeMap<VhostName, BTreeMap<UserName, BTreeMap<ExchangeName, GrantedTopics>>>,
     limits: HashMap<UserName, definition::UserLimits>,
 }
 
@@ -32,6 +33,23 @@ struct Tables {
 struct Granted {
     definition: Arc<definition::Permissions>,
     compiled: Arc<Permissions>,
+}
+
+/// Topic permissions as defined and as compiled.
+#[derive(Clone, Debug)]
+struct GrantedTopics {
+    definition: Arc<definition::TopicPermissions>,
+    compiled: Arc<TopicPermissions>,
+}
+
+/// A row of a list of topic permissions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct TopicGrant {
+    pub vhost: VhostName,
+    pub user: UserName,
+    pub exchange: ExchangeName,
+    pub permissions: Arc<definition::TopicPermissions>,
 }
 
 /// A row of a permissions list.
@@ -77,16 +95,33 @@ impl Users {
                     Granted { definition: Arc::new(permissions.clone()), compiled: Arc::new(compiled) };
                 tables.permissions.entry(vhost.clone()).or_default().insert(user.clone(), granted);
             }
+            Change::Put(Definition::TopicPermissions(vhost, user, exchange, permissions)) => {
+                let compiled = TopicPermissions::compile(permissions, vhost, user);
+                let compiled = compiled.unwrap_or_else(|error| {
+                    outcome = Err(error);
+                    TopicPermissions::none()
+                });
+                let granted =
+                    GrantedTopics { definition: Arc::new(permissions.clone()), compiled: Arc::new(compiled) };
+                let rows = tables.topics.entry(vhost.clone()).or_default().entry(user.clone()).or_default();
+                rows.insert(exchange.clone(), granted);
+            }
+            Change::Delete(Key::TopicPermissions(vhost, user, exchange)) => {
+                let rows = tables.topics.get_mut(vhost).and_then(|rows| rows.get_mut(user));
+                rows.map(|rows| rows.remove(exchange));
+            }
             Change::Delete(Key::User(name)) => {
                 tables.users.remove(name);
                 tables.limits.remove(name);
                 tables.permissions.values_mut().for_each(|rows| drop(rows.remove(name)));
+                tables.topics.values_mut().for_each(|rows| drop(rows.remove(name)));
             }
             Change::Delete(Key::Permissions(vhost, user)) => {
                 tables.permissions.get_mut(vhost).map(|rows| rows.remove(user));
             }
             Change::Delete(Key::Vhost(vhost)) => {
                 tables.permissions.remove(vhost);
+                tables.topics.remove(vhost);
             }
             Change::Put(Definition::UserLimits(user, limits)) => {
                 tables.limits.insert(user.clone(), *limits);
@@ -131,6 +166,34 @@ impl Users {
     /// Whether the user may do this to the resource of that name. To ask often, keep [`Users::permissions`].
     pub fn allows(&self, vhost: &VhostName, user: &UserName, access: Access, name: &str) -> bool {
         self.permissions(vhost, user).is_some_and(|permissions| permissions.allows(access, name))
+    }
+
+    /// Which routing keys the user may use at an exchange; none = any.
+    pub fn topic_permissions(
+        &self,
+        vhost: &VhostName,
+        user: &UserName,
+        exchange: &ExchangeName,
+    ) -> Option<Arc<TopicPermissions>> {
+        let tables = self.tables.read();
+        Some(tables.topics.get(vhost)?.get(user)?.get(exchange)?.compiled.clone())
+    }
+
+    /// All topic permissions, by vhost, user and exchange.
+    pub fn topic_grants(&self) -> Vec<TopicGrant> {
+        let tables = self.tables.read();
+        let rows = tables.topics.iter().flat_map(|(vhost, rows)| rows.iter().map(move |row| (vhost, row)));
+        let grant = |(vhost, (user, rows)): (&VhostName, (&UserName, &BTreeMap<_, GrantedTopics>))| {
+            let (vhost, user) = (vhost.clone(), user.clone());
+            let grant = |(exchange, granted): (&ExchangeName, &GrantedTopics)| TopicGrant {
+                vhost: vhost.clone(),
+                user: user.clone(),
+                exchange: exchange.clone(),
+                permissions: granted.definition.clone(),
+            };
+            rows.iter().map(grant).collect::<Vec<_>>()
+        };
+        rows.flat_map(grant).collect()
     }
 
     /// All permissions, by vhost and user.
@@ -195,6 +258,34 @@ mod tests {
         assert_eq!(rows(&users), [row("/", "b", "2")]);
         users.apply(&Change::Delete(Key::Permissions("/".into(), "b".into()))).unwrap();
         assert_eq!(rows(&users), []);
+    }
+
+    #[test]
+    fn topic_permissions_are_per_exchange_and_go_with_their_user_and_vhost() {
+        let topic = |vhost: &str, user: &str, exchange: &str| {
+            let permissions = definition::TopicPermissions { write: "^a".into(), read: "(".into() };
+            Definition::TopicPermissions(vhost.into(), user.into(), exchange.into(), permissions)
+        };
+        let all = [topic("/", "a", "x"), topic("/", "a", "y"), topic("/", "b", "x"), topic("v", "a", "x")];
+        let (users, errors) = Users::load(&all);
+        assert_eq!(errors.len(), 4, "what does not compile is told, and grants nothing");
+        let rows = |users: &Users| -> Vec<String> {
+            let grants = users.topic_grants().into_iter();
+            grants.map(|grant| format!("{} {} {}", grant.vhost, grant.user, grant.exchange)).collect()
+        };
+        assert_eq!(rows(&users), ["/ a x", "/ a y", "/ b x", "v a x"]);
+        assert!(
+            !users
+                .topic_permissions(&"/".into(), &"a".into(), &"x".into())
+                .unwrap()
+                .allows(Access::Write, "a")
+        );
+        assert!(users.topic_permissions(&"/".into(), &"a".into(), &"z".into()).is_none());
+        users.apply(&Change::Delete(Key::TopicPermissions("/".into(), "a".into(), "y".into()))).unwrap();
+        users.apply(&Change::Delete(Key::Vhost("v".into()))).unwrap();
+        assert_eq!(rows(&users), ["/ a x", "/ b x"]);
+        users.apply(&Change::Delete(Key::User("a".into()))).unwrap();
+        assert_eq!(rows(&users), ["/ b x"]);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::rules;
 use super::session::Session;
 use super::topology::Topology;
 use super::{Broker, Durable, policies};
-use crate::auth::permissions::Permissions;
+use crate::auth::permissions::{Permissions, TopicPermissions};
 use crate::auth::{self, Authenticator, User, UserTags, password};
 use crate::definition::{self, Change, Definition, Key};
-use crate::name::{ConnectionId, Position, UserName, VhostName};
+use crate::name::{ConnectionId, ExchangeName, Position, UserName, VhostName};
 use crate::outbox::Wakes;
 use crate::queue::arguments::Kind;
 use std::sync::Arc;
@@ -193,7 +193,7 @@ impl Broker {
         };
         let (at, queues) = {
             let mut topology = vhost.topology_mut();
-            let mut changes = deletion_of(&vhost, &topology, &self.users.grants());
+            let mut changes = deletion_of(&vhost, &topology, &self.users);
             let parameters = self.parameters.write().remove_vhost(name);
             changes.splice(..0, parameters.into_iter().map(Change::Delete));
             let at = self.store.append_changes(&changes);
@@ -266,6 +266,8 @@ impl Broker {
         let grants = self.users.grants().into_iter().filter(|grant| grant.user == *name);
         let mut changes: Vec<Change> =
             grants.map(|grant| Change::Delete(Key::Permissions(grant.vhost, grant.user))).collect();
+        let topics = self.users.topic_grants().into_iter().filter(|grant| grant.user == *name);
+        changes.extend(topics.map(|grant| Change::Delete(topic_key(&grant))));
         changes.push(Change::Delete(Key::UserLimits(name.clone())));
         changes.push(Change::Delete(Key::User(name.clone())));
         let at = self.store.append_changes(&changes);
@@ -326,6 +328,65 @@ impl Broker {
         Ok(Durable::new(true, at))
     }
 
+    /// Sets which routing keys a user may use at a topic exchange, which need not be there yet; `true` when it could use any.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::NoVhost`], [`Error::Pattern`].
+    pub fn set_topic_permissions(
+        &self,
+        actor: &Actor,
+        vhost: &VhostName,
+        user: &UserName,
+        exchange: &ExchangeName,
+        permissions: definition::TopicPermissions,
+    ) -> Result<Durable<bool>, Error> {
+        TopicPermissions::compile(&permissions, vhost, user)?;
+        let _admin = self.admin.lock();
+        self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
+        self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        let is_new = self.users.topic_permissions(vhost, user, exchange).is_none();
+        self.emit("topic.permission.created", actor, |fields| {
+            let fields = fields.text("user", user.as_str()).text("vhost", vhost.as_str());
+            let fields = fields.text("exchange", exchange.as_str()).text("write", &permissions.write);
+            fields.text("read", &permissions.read)
+        });
+        let definition =
+            Definition::TopicPermissions(vhost.clone(), user.clone(), exchange.clone(), permissions);
+        let at = self.change_users(Change::Put(definition))?;
+        Ok(Durable::new(is_new, at))
+    }
+
+    /// Lets a user use any routing key again, at an exchange or at all of a vhost; `false` when it could.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::NoVhost`].
+    pub fn clear_topic_permissions(
+        &self,
+        actor: &Actor,
+        vhost: &VhostName,
+        user: &UserName,
+        exchange: Option<&ExchangeName>,
+    ) -> Result<Durable<bool>, Error> {
+        let _admin = self.admin.lock();
+        self.users.user(user.as_str()).ok_or_else(|| Error::NoUser(user.clone()))?;
+        self.vhost(vhost).ok_or_else(|| Error::NoVhost(vhost.clone()))?;
+        let mut grants = self.users.topic_grants();
+        grants.retain(|grant| {
+            grant.vhost == *vhost
+                && grant.user == *user
+                && exchange.is_none_or(|exchange| grant.exchange == *exchange)
+        });
+        let mut at = Position::NONE;
+        for grant in &grants {
+            at = self.change_users(Change::Delete(topic_key(grant)))?;
+            self.emit("topic.permission.deleted", actor, |fields| {
+                let fields = fields.text("user", user.as_str()).text("vhost", vhost.as_str());
+                fields.text("exchange", grant.exchange.as_str())
+            });
+        }
+        Ok(Durable::new(!grants.is_empty(), at))
+    }
+
     pub(super) fn change_users(&self, change: Change) -> Result<Position, Error> {
         let at = self.store.append_changes(std::slice::from_ref(&change));
         self.users.apply(&change)?;
@@ -344,8 +405,12 @@ pub(super) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+fn topic_key(grant: &auth::users::TopicGrant) -> Key {
+    Key::TopicPermissions(grant.vhost.clone(), grant.user.clone(), grant.exchange.clone())
+}
+
 /// The changes that remove a vhost and everything in it.
-fn deletion_of(vhost: &Vhost, topology: &Topology, grants: &[auth::users::Grant]) -> Vec<Change> {
+fn deletion_of(vhost: &Vhost, topology: &Topology, users: &auth::users::Users) -> Vec<Change> {
     let name = &vhost.name;
     let mut keys: Vec<Key> =
         topology.bindings().iter().map(|binding| Key::Binding(name.clone(), (**binding).clone())).collect();
@@ -354,8 +419,11 @@ fn deletion_of(vhost: &Vhost, topology: &Topology, grants: &[auth::users::Grant]
     keys.extend(durable_queues.map(|queue| Key::Queue(name.clone(), queue.name.clone())));
     let durable_exchanges = topology.exchanges().filter(|exchange| exchange.definition.durable);
     keys.extend(durable_exchanges.map(|exchange| Key::Exchange(name.clone(), exchange.name.clone())));
+    let grants = users.grants();
     let granted = grants.iter().filter(|grant| grant.vhost == *name);
     keys.extend(granted.map(|grant| Key::Permissions(name.clone(), grant.user.clone())));
+    let topics = users.topic_grants();
+    keys.extend(topics.iter().filter(|grant| grant.vhost == *name).map(topic_key));
     let policies = vhost.policies();
     for whose in [Whose::Users, Whose::Operators] {
         keys.extend(policies.all(whose).iter().map(|policy| policies::key(whose, name, &policy.name)));

@@ -472,7 +472,8 @@ impl Broker {
             return Err(Error::DefaultExchange);
         }
         session.check(Access::Write, destination)?;
-        session.check(Access::Read, session.exchange(&binding.source))
+        session.check(Access::Read, session.exchange(&binding.source))?;
+        session.check_topics(Access::Read, &binding.source, [binding.key.as_str().as_bytes()])
     }
 }
 

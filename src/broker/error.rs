@@ -32,6 +32,8 @@ pub enum Error {
     NotFound(Resource),
     #[error("{} access to {resource} refused for user '{user}'", access.name())]
     Refused { access: Access, resource: Resource, user: UserName },
+    #[error("{} access to topic '{key}' in {exchange} refused for user '{user}'", access.name())]
+    RefusedTopic { access: Access, key: String, exchange: Resource, user: UserName },
     #[error("operation not permitted on the default exchange")]
     DefaultExchange,
     #[error("{kind} name '{name}' contains reserved prefix 'amq.*'")]

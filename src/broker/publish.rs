@@ -245,6 +245,9 @@ impl Broker {
         let properties = message.properties();
         check_expiration(&properties)?;
         let ExtraKeys { keys, has_bcc } = extra_keys(&properties).map_err(Error::from)?;
+        if remembered.is_none() || !keys.is_empty() {
+            check_topics(session, message, &keys)?;
+        }
         check_user_id(session, &properties)?;
         let route = match remembered {
             Some(route) if keys.is_empty() => route,
@@ -280,6 +283,7 @@ impl Broker {
     ) -> Result<Arc<Route>, Error> {
         let generation = session.generation();
         self.check_exchange(session, &message.exchange)?;
+        check_topics(session, message, keys)?;
         let publish =
             exchange::Publish::new(message.routing_key(), keys, properties).with_random(session.draw());
         let route = {
@@ -412,6 +416,12 @@ fn check_expiration(properties: &Properties<'_>) -> Result<(), Error> {
         _ => format!("{{value_too_large,{value}}}"),
     };
     Err(Error::Expiration { value, reason })
+}
+
+/// Whether the message's routing keys are for its publisher to use.
+fn check_topics(session: &Session, message: &Message, keys: &[&[u8]]) -> Result<(), Error> {
+    let keys = std::iter::once(message.routing_key()).chain(keys.iter().copied());
+    session.check_topics(Access::Write, &message.exchange, keys)
 }
 
 fn check_user_id(session: &Session, properties: &Properties<'_>) -> Result<(), Error> {

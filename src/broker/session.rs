@@ -12,6 +12,9 @@ use crate::name::{ChannelId, ConnectionId, ExchangeName, QueueName, UserName};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+/// The type of exchanges that have permissions by routing key.
+const TOPIC: &str = "topic";
+
 /// Where a sequence of numbers by chance begins. Nothing depends on nobody guessing it, so what hash tables are seeded with
 /// is good enough.
 pub(super) fn seed() -> u64 {
@@ -113,6 +116,39 @@ impl Session {
             return Ok(());
         }
         self.check(Access::Configure, resource)
+    }
+
+    /// Whether the user may use these routing keys at an exchange: written to publish with, read to bind with. Only topic
+    /// exchanges have permissions by routing key, and only those of whom there are any.
+    ///
+    /// # Errors
+    /// [`Error::RefusedTopic`], of the first key.
+    pub fn check_topics<'k>(
+        &self,
+        access: Access,
+        exchange: &ExchangeName,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+    ) -> Result<(), Error> {
+        if self.has_every_right {
+            return Ok(());
+        }
+        let permissions = self.users.topic_permissions(&self.vhost.name, &self.user, exchange);
+        let Some(permissions) = permissions.filter(|_| self.is_topic(exchange)) else { return Ok(()) };
+        let mut keys = keys.into_iter().map(String::from_utf8_lossy);
+        match keys.find(|key| !permissions.allows(access, key)) {
+            None => Ok(()),
+            Some(key) => Err(Error::RefusedTopic {
+                access,
+                key: key.into_owned(),
+                exchange: self.exchange(exchange),
+                user: self.user.clone(),
+            }),
+        }
+    }
+
+    fn is_topic(&self, exchange: &ExchangeName) -> bool {
+        let topology = self.vhost.topology();
+        topology.exchange(exchange.as_str()).is_some_and(|exchange| exchange.definition.kind == TOPIC)
     }
 
     fn allows(&self, access: Access, resource: &Resource) -> bool {

@@ -35,6 +35,7 @@ mod socket;
 mod status;
 mod store;
 mod top;
+mod topic_permissions;
 mod transformations;
 mod users;
 mod vhosts;
@@ -70,6 +71,10 @@ const COMMANDS: &[Command] = &[
     permissions::CLEAR_PERMISSIONS,
     permissions::LIST_PERMISSIONS,
     permissions::LIST_USER_PERMISSIONS,
+    topic_permissions::SET_TOPIC_PERMISSIONS,
+    topic_permissions::CLEAR_TOPIC_PERMISSIONS,
+    topic_permissions::LIST_TOPIC_PERMISSIONS,
+    topic_permissions::LIST_USER_TOPIC_PERMISSIONS,
     policies::SET_POLICY,
     policies::CLEAR_POLICY,
     policies::LIST_POLICIES,

@@ -80,7 +80,7 @@ fn clear(context: &mut Context<'_>, arguments: &ArgMatches) -> Result<(), Failur
 }
 
 /// Which of user and vhost is not there. The API's answer does not tell them apart.
-fn missing_part(context: &Context<'_>, user: &str) -> Result<Option<Failure>, Failure> {
+pub(super) fn missing_part(context: &Context<'_>, user: &str) -> Result<Option<Failure>, Failure> {
     match users::find(context, user) {
         Err(missing @ Failure::NoUser(_)) => return Ok(Some(missing)),
         found => found?,

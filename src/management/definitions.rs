@@ -19,7 +19,7 @@ use crate::broker::declare::{DeclareExchange, DeclareQueue};
 use crate::broker::events::Actor;
 use crate::broker::parameters::{KEPT, OPERATORS};
 use crate::broker::policy::{Compiled, Draft, Whose};
-use crate::definition::{Binding, Destination, Permissions, Vhost};
+use crate::definition::{Binding, Destination, Permissions, TopicPermissions, Vhost};
 use crate::name::{
     BindingKey, Component, ExchangeName, NameError, ParameterName, PolicyName, Position, QueueName, UserName,
     VhostName,
@@ -57,6 +57,7 @@ pub(super) struct File {
     pub(super) users: Vec<User>,
     pub(super) vhosts: Vec<(VhostName, Vhost)>,
     pub(super) permissions: Vec<(VhostName, UserName, Permissions)>,
+    pub(super) topic_permissions: Vec<(VhostName, UserName, ExchangeName, TopicPermissions)>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) global_parameters: Vec<(ParameterName, Value)>,
     pub(super) policies: Vec<(VhostName, Compiled)>,
@@ -152,7 +153,7 @@ impl File {
             reader.each("users", Reader::user)?;
             reader.each("vhosts", Reader::vhost)?;
             reader.each("permissions", |reader, item| reader.permissions(item, known))?;
-            reader.each("topic_permissions", Reader::topic_permissions)?;
+            reader.each("topic_permissions", |reader, item| reader.topic_permissions(item, known))?;
             reader.each("global_parameters", Reader::global_parameter)?;
         }
         reader.each("parameters", |reader, item| reader.parameter(item, known))?;
@@ -252,10 +253,7 @@ impl Reader<'_> {
     }
 
     fn permissions(&mut self, item: &Body, known: &impl Known) -> Result<(), Error> {
-        let user = checked(UserName::checked(text(item, "user")?))?;
-        if !known.has_user(&user) && !self.file.users.iter().any(|other| other.name == user) {
-            return Err(wrong(format!("user '{user}' is neither in the file nor on this node")));
-        }
+        let user = self.user_of(item, known)?;
         let pattern = |key| text(item, key).map(str::to_owned);
         let permissions = Permissions {
             configure: pattern("configure")?,
@@ -266,13 +264,22 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn topic_permissions(&mut self, item: &Body) -> Result<(), Error> {
-        let (user, vhost) = (text(item, "user")?, text(item, "vhost")?);
-        self.leave_out(
-            &format!("topic permissions of user '{user}' in vhost '{vhost}'"),
-            "there are none yet",
-        );
+    fn topic_permissions(&mut self, item: &Body, known: &impl Known) -> Result<(), Error> {
+        let user = self.user_of(item, known)?;
+        let exchange = checked(ExchangeName::checked(text(item, "exchange")?))?;
+        let pattern = |key| text(item, key).map(str::to_owned);
+        let permissions = TopicPermissions { write: pattern("write")?, read: pattern("read")? };
+        self.file.topic_permissions.push((self.home(item, known)?, user, exchange, permissions));
         Ok(())
+    }
+
+    /// The user that an object speaks of, who is in the file or on the node.
+    fn user_of(&self, item: &Body, known: &impl Known) -> Result<UserName, Error> {
+        let user = checked(UserName::checked(text(item, "user")?))?;
+        if !known.has_user(&user) && !self.file.users.iter().any(|other| other.name == user) {
+            return Err(wrong(format!("user '{user}' is neither in the file nor on this node")));
+        }
+        Ok(user)
     }
 
     fn global_parameter(&mut self, item: &Body) -> Result<(), Error> {

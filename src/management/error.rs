@@ -86,6 +86,7 @@ impl From<broker::Error> for Error {
             Amqp::ProtectedVhost(_) => Error::Protected(text),
             Amqp::LoginRefused => Error::NotLoggedIn,
             Amqp::Refused { .. }
+            | Amqp::RefusedTopic { .. }
             | Amqp::VhostRefused { .. }
             | Amqp::DefaultExchange
             | Amqp::ReservedPrefix { .. }

@@ -47,7 +47,8 @@ use percent_encoding::percent_decode_str;
 use query::Query;
 use routes::{
     auth, bindings, channels, configuration, connections, consumers, exchanges, features, health, home,
-    limits, login, maintenance, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    limits, login, maintenance, nodes, overview, parameters, permissions, policies, queues,
+    topic_permissions, users, vhosts,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc};
@@ -290,10 +291,29 @@ const ROUTES: &[Route] = &[
     route(Method::GET, "/api/nodes/{name}/memory/relative", Monitoring, nodes::relative_memory),
     route(Method::GET, "/api/connections/{connection}/sessions", Management, connections::list_sessions),
     route(Method::POST, "/api/vhosts/{vhost}/start/{node}", Administrator, vhosts::start),
-    route(Method::GET, "/api/topic-permissions", Administrator, permissions::list_of_topics),
-    route(Method::GET, "/api/topic-permissions/{vhost}/{user}", Administrator, permissions::show_of_topics),
-    route(Method::GET, "/api/vhosts/{vhost}/topic-permissions", Administrator, permissions::list_of_topics),
-    route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, permissions::list_of_topics),
+    route(Method::GET, "/api/topic-permissions", Administrator, topic_permissions::list),
+    route(Method::GET, "/api/topic-permissions/{vhost}/{user}", Administrator, topic_permissions::show),
+    route(Method::PUT, "/api/topic-permissions/{vhost}/{user}", Administrator, topic_permissions::put),
+    route(Method::DELETE, "/api/topic-permissions/{vhost}/{user}", Administrator, topic_permissions::delete),
+    route(
+        Method::GET,
+        "/api/topic-permissions/{vhost}/{user}/{exchange}",
+        Administrator,
+        topic_permissions::show,
+    ),
+    route(
+        Method::DELETE,
+        "/api/topic-permissions/{vhost}/{user}/{exchange}",
+        Administrator,
+        topic_permissions::delete,
+    ),
+    route(
+        Method::GET,
+        "/api/vhosts/{vhost}/topic-permissions",
+        Administrator,
+        topic_permissions::list_of_vhost,
+    ),
+    route(Method::GET, "/api/users/{user}/topic-permissions", Administrator, topic_permissions::list_of_user),
     route(Method::GET, "/api/config/effective", Administrator, configuration::effective),
     route(Method::PUT, "/api/config/effective/{setting}", Administrator, configuration::set),
     route(Method::POST, "/api/config/reload", Administrator, configuration::reload),

@@ -11,6 +11,7 @@ mod local;
 mod login;
 mod openapi;
 mod statistics;
+mod topic_permissions;
 mod uploading;
 mod vhosts;
 

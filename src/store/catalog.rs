@@ -126,6 +126,7 @@ pub(super) fn definition_key(key: &Key) -> Vec<u8> {
         Key::OperatorPolicy(..) => b'9',
         Key::Parameter(..) => b'a',
         Key::GlobalParameter(..) => b'b',
+        Key::TopicPermissions(..) => b'c',
     };
     let mut bytes = vec![DEFINITIONS[0], place];
     bytes.extend_from_slice(&record::encode_json(key));

@@ -1,6 +1,7 @@
 //! What a user may do: configure, write and read, checked per operation.
 
 use crate::support::{Client, Login, Scenario, scenarios, text};
+use serde_json::json;
 
 /// A user `~u` with these permissions in `/`, connected, with channel 1 open.
 fn with_user(t: &Scenario, permissions: [&str; 3]) -> Client {
@@ -146,6 +147,31 @@ fn a_dead_letter_exchange_needs_read_on_the_queue_and_write_on_the_exchange(t: &
     t.forget(&["/api/users/~u"]);
 }
 
+fn topic_permissions_say_which_keys_may_be_published_and_bound_at_topic_exchanges(t: &Scenario) {
+    let mut c = with_user(t, [".*", ".*", ".*"]);
+    for (exchange, kind) in [("~t", "topic"), ("~d", "direct")] {
+        c.exchange(1, exchange, kind);
+        let patterns = json!({"exchange": exchange, "write": "^a", "read": "^{username}$"});
+        t.set("/api/topic-permissions/%2F/~u", &patterns);
+    }
+    c.declare(1, "~q", "exclusive");
+    let refused = |right: &str, key: &str, method: &str| {
+        format!(
+            "403 ACCESS_REFUSED - {right} access to topic '{key}' in exchange '~t' in vhost '/' refused for user '~u' ({method})"
+        )
+    };
+    c.publish(1, "~t", "a.b", "x");
+    c.publish(1, "~t", "b.a", "x");
+    c.expect_channel_close(1, &refused("write", "b.a", "basic.publish"));
+    c.publish(1, "~d", "b.a", "x");
+    c.call(1, "queue.bind queue=~q exchange=~t key=~u", "queue.bind-ok");
+    for method in ["queue.bind", "queue.unbind"] {
+        c.refused(1, &format!("{method} queue=~q exchange=~t key=a"), &refused("read", "a", method));
+    }
+    c.call(1, "queue.bind queue=~q exchange=~d key=a", "queue.bind-ok");
+    t.forget(&["/api/topic-permissions/%2F/~u", "/api/users/~u"]);
+}
+
 fn patterns_match_anywhere_in_a_name(t: &Scenario) {
     let mut c = with_user(t, ["mid", ".*", ".*"]);
     c.declare(1, "~a-mid-z", "exclusive");
@@ -236,6 +262,7 @@ scenarios![
     binding_exchanges_needs_write_on_the_destination_and_read_on_the_source,
     an_alternate_exchange_needs_read_on_the_exchange_and_write_on_the_alternate,
     a_dead_letter_exchange_needs_read_on_the_queue_and_write_on_the_exchange,
+    topic_permissions_say_which_keys_may_be_published_and_bound_at_topic_exchanges,
     patterns_match_anywhere_in_a_name,
     the_empty_pattern_matches_nothing_but_what_the_broker_names,
     a_refusal_closes_the_channel_only,

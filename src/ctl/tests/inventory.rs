@@ -3,8 +3,7 @@
 
 use super::*;
 
-/// The commands of rabbitmqctl, rabbitmq-diagnostics, rabbitmq-plugins, rabbitmq-queues and rabbitmq-upgrade 4.x, but for
-/// those about topic permissions.
+/// The commands of rabbitmqctl, rabbitmq-diagnostics, rabbitmq-plugins, rabbitmq-queues and rabbitmq-upgrade 4.x.
 const NAMES: &[&str] = &[
     "activate_free_disk_space_monitoring",
     "add_user",
@@ -19,6 +18,7 @@ const NAMES: &[&str] = &[
     "clear_parameter",
     "clear_password",
     "clear_permissions",
+    "clear_topic_permissions",
     "clear_policy",
     "clear_user_limits",
     "clear_vhost_limits",
@@ -67,7 +67,9 @@ const NAMES: &[&str] = &[
     "list_queues",
     "list_unresponsive_queues",
     "list_user_limits",
+    "list_topic_permissions",
     "list_user_permissions",
+    "list_user_topic_permissions",
     "list_users",
     "list_vhost_limits",
     "list_vhosts",
@@ -90,6 +92,7 @@ const NAMES: &[&str] = &[
     "set_operator_policy",
     "set_parameter",
     "set_permissions",
+    "set_topic_permissions",
     "set_policy",
     "set_user_limits",
     "set_user_tags",

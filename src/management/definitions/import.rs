@@ -78,6 +78,11 @@ impl Import<'_> {
             let set = broker.set_permissions(actor, &vhost, &user, permissions);
             self.note(|| format!("permissions of user '{user}' in vhost '{vhost}'"), set);
         }
+        for (vhost, user, exchange, permissions) in file.topic_permissions.drain(..) {
+            let set = broker.set_topic_permissions(actor, &vhost, &user, &exchange, permissions);
+            let what = || format!("topic permissions of user '{user}' at '{exchange}' in vhost '{vhost}'");
+            self.note(what, set);
+        }
         for (name, value) in file.global_parameters.drain(..) {
             let put = broker.put_global_parameter(actor, &name, value);
             self.note(|| format!("global parameter '{name}'"), put);

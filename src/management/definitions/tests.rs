@@ -67,7 +67,6 @@ fn what_there_is_nothing_for_is_left_out_and_said_to_be() {
     let file = parse(
         json!({
             "vhosts": [{"name": "v", "default_queue_type": "stream"}],
-            "topic_permissions": [{"user": "guest", "vhost": "/", "exchange": "x", "write": "", "read": ""}],
             "parameters": [{"vhost": "/", "component": "mqtt", "name": "p", "value": {}}],
             "policies": [
                 {"vhost": "/", "name": "mirrored", "pattern": "", "definition": {"ha-mode": "all", "ha-sync-mode": "automatic"}},
@@ -84,7 +83,6 @@ fn what_there_is_nothing_for_is_left_out_and_said_to_be() {
     let left_out: Vec<&str> = file.left_out.iter().filter_map(|what| what.split(": ").next()).collect();
     let expected = [
         "vhost 'v'",
-        "topic permissions of user 'guest' in vhost '/'",
         "parameter 'p' in vhost '/'",
         "policy 'mirrored' in vhost '/'",
         "policy 'both' in vhost '/'",

@@ -142,7 +142,7 @@ pub(super) const PERMISSIONS: Object = object(
 
 pub(super) const TOPIC_PERMISSIONS: Object = object(
     "TopicPermissions",
-    "What a user may do by routing key: there are none yet.",
+    "Which routing keys a user may use at a topic exchange: names that match these regular expressions.",
     &[
         always("user", Text, ""),
         always("vhost", Text, ""),

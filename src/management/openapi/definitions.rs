@@ -1,6 +1,8 @@
 //! Files of definitions: as they are written, and as they are read. PURE.
 
-use super::answers::{BINDING, GLOBAL_PARAMETER, PARAMETER, PERMISSIONS, POLICY, USER, VHOST_METADATA};
+use super::answers::{
+    BINDING, GLOBAL_PARAMETER, PARAMETER, PERMISSIONS, POLICY, TOPIC_PERMISSIONS, USER, VHOST_METADATA,
+};
 use super::requests::{FLAG, TABLE, TAGS, TEXT};
 use super::schema::Kind::{Any, Flag, List, Map, Maybe, Text};
 use super::schema::{Field, Kind, Object, always, object, sometimes};
@@ -76,7 +78,7 @@ pub(super) const OF_NODE: Object = object(
         always("users", List(&Kind::Object(&USER)), ""),
         always("vhosts", List(&Kind::Object(&VHOST)), ""),
         always("permissions", List(&Kind::Object(&PERMISSIONS)), ""),
-        always("topic_permissions", List(&Any), ""),
+        always("topic_permissions", List(&Kind::Object(&TOPIC_PERMISSIONS)), ""),
         always("global_parameters", List(&Kind::Object(&GLOBAL_PARAMETER)), ""),
         PARAMETERS,
         POLICIES,
@@ -164,8 +166,14 @@ const PERMISSIONS_READ: Object = object(
 
 const TOPIC_PERMISSIONS_READ: Object = object(
     "TopicPermissionsToImport",
-    "Topic permissions of a file: they are left out.",
-    &[always("user", Text, ""), always("vhost", Text, "")],
+    "Topic permissions of a file.",
+    &[
+        always("user", Text, ""),
+        always("vhost", Text, ""),
+        always("exchange", Text, ""),
+        always("write", Text, ""),
+        always("read", Text, ""),
+    ],
 );
 
 const GLOBAL_PARAMETER_READ: Object = object(

@@ -261,10 +261,34 @@ pub(super) const OPERATIONS: &[Operation] = &[
     put("/api/permissions/{vhost}/{user}", "Says what a user may do in a vhost", Put)
         .takes(&requests::PERMISSIONS),
     delete("/api/permissions/{vhost}/{user}", "Keeps a user out of a vhost"),
-    get("/api/topic-permissions", "An empty list: there are none yet", List(&TOPIC_PERMISSIONS)),
-    get("/api/topic-permissions/{vhost}/{user}", "Never there", Never),
-    get("/api/vhosts/{vhost}/topic-permissions", "An empty list", List(&TOPIC_PERMISSIONS)),
-    get("/api/users/{user}/topic-permissions", "An empty list", List(&TOPIC_PERMISSIONS)),
+    get(
+        "/api/topic-permissions",
+        "Who may use which routing keys at topic exchanges",
+        List(&TOPIC_PERMISSIONS),
+    ),
+    get(
+        "/api/topic-permissions/{vhost}/{user}",
+        "Which routing keys a user may use at the topic exchanges of a vhost",
+        List(&TOPIC_PERMISSIONS),
+    ),
+    put(
+        "/api/topic-permissions/{vhost}/{user}",
+        "Says which routing keys a user may use at a topic exchange",
+        Put,
+    )
+    .takes(&requests::TOPIC_PERMISSIONS),
+    delete("/api/topic-permissions/{vhost}/{user}", "Lets a user use any routing key in a vhost"),
+    get(
+        "/api/topic-permissions/{vhost}/{user}/{exchange}",
+        "Which routing keys a user may use at a topic exchange",
+        List(&TOPIC_PERMISSIONS),
+    ),
+    delete(
+        "/api/topic-permissions/{vhost}/{user}/{exchange}",
+        "Lets a user use any routing key at a topic exchange",
+    ),
+    get("/api/vhosts/{vhost}/topic-permissions", "Those in a vhost", List(&TOPIC_PERMISSIONS)),
+    get("/api/users/{user}/topic-permissions", "Those of a user", List(&TOPIC_PERMISSIONS)),
     get("/api/policies", "The policies", List(&POLICY)),
     get("/api/policies/{vhost}", "The policies of a vhost", List(&POLICY)),
     get("/api/policies/{vhost}/{name}", "A policy", One(&POLICY)),

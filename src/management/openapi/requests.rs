@@ -64,6 +64,17 @@ pub(super) const ACTION: Object =
 pub(super) const USERS: Object =
     object("UsersBody", "Users to be deleted.", &[always("users", Maybe(&TAGS), "Their names.")]);
 
+pub(super) const TOPIC_PERMISSIONS: Object = object(
+    "TopicPermissionsBody",
+    "Which routing keys a user may use at a topic exchange: regular expressions, the empty one for none. `{username}` and \
+     `{vhost}` stand for these names.",
+    &[
+        always("exchange", Kind::Text, "Its name; it need not be there yet."),
+        always("write", Kind::Text, "To publish with."),
+        always("read", Kind::Text, "To bind with."),
+    ],
+);
+
 pub(super) const PERMISSIONS: Object = object(
     "PermissionsBody",
     "Regular expressions of the names that a user may use.",

@@ -19,6 +19,7 @@ pub(in crate::management) fn export(call: &Call) -> Result<Answer, Error> {
     let permissions = grants
         .iter()
         .map(|grant| view::user::permissions(grant.vhost.as_str(), grant.user.as_str(), &grant.permissions));
+    let topics = broker.users.topic_grants();
     let global = broker.global_parameters();
     let global = global.iter().map(|(name, value)| view::parameter::global(name.as_str(), value));
     let vhosts = broker.vhosts();
@@ -28,7 +29,7 @@ pub(in crate::management) fn export(call: &Call) -> Result<Answer, Error> {
         ("users", users.collect::<Vec<_>>()),
         ("vhosts", named.collect()),
         ("permissions", permissions.collect()),
-        ("topic_permissions", Vec::new()),
+        ("topic_permissions", topics.iter().map(view::user::topic_permissions).collect()),
         ("global_parameters", global.collect()),
     ] {
         file.insert(section.into(), objects.into());

@@ -23,5 +23,6 @@ pub(super) mod parameters;
 pub(super) mod permissions;
 pub(super) mod policies;
 pub(super) mod queues;
+pub(super) mod topic_permissions;
 pub(super) mod users;
 pub(super) mod vhosts;

@@ -1,11 +1,10 @@
-//! Permissions of users in vhosts.
+//! Permissions of users in vhosts. Those by routing key are in [`super::topic_permissions`].
 
 use crate::auth::users::Grant;
 use crate::broker;
 use crate::definition::Permissions;
 use crate::management::view::fields::Wanted;
 use crate::management::{Answer, Call, error::Error, view};
-use serde_json::Value;
 
 pub(in crate::management) fn list(call: &Call) -> Result<Answer, Error> {
     some(call, |_| true)
@@ -62,19 +61,4 @@ pub(in crate::management) fn delete(call: &Call) -> Result<Answer, Error> {
     let (vhost, user) = (call.parameter("vhost").into(), call.parameter("user").into());
     call.settled(call.node.broker.clear_permissions(&call.actor(), &vhost, &user)?)?;
     Ok(Answer::Done)
-}
-
-/// Permissions by routing key are not enforced here, so none can be set, and there are none of any vhost or user.
-pub(in crate::management) fn list_of_topics(call: &Call) -> Result<Answer, Error> {
-    if call.has_parameter("vhost") {
-        call.vhost()?;
-    }
-    if call.has_parameter("user") {
-        call.node.broker.users.user(call.parameter("user")).ok_or(Error::NotFound)?;
-    }
-    call.list(Vec::new(), |grant: &Grant| grant.user.as_str(), |_, _, _| Value::Null)
-}
-
-pub(in crate::management) fn show_of_topics(_: &Call) -> Result<Answer, Error> {
-    Err(Error::NotFound)
 }

@@ -111,23 +111,6 @@ fn a_vhost_runs_and_need_not_be_started() {
 }
 
 #[test]
-fn there_are_no_topic_permissions_and_none_can_be_set() {
-    let api = Api::start();
-    let none = || Got(200, json!([]));
-    for path in ["/topic-permissions", "/vhosts/%2F/topic-permissions", "/users/guest/topic-permissions"] {
-        assert_eq!(api.get(path), none(), "{path}");
-    }
-    for path in ["/vhosts/v/topic-permissions", "/users/u/topic-permissions", "/topic-permissions/%2F/guest"]
-    {
-        assert_eq!(api.get(path), not_found(), "{path}");
-    }
-    let permission = json!({"exchange": "amq.topic", "write": "", "read": ""});
-    assert_eq!(api.put("/topic-permissions/%2F/guest", permission).0, 405);
-    api.exists("m", "monitoring", true);
-    assert_eq!(api.as_user("m:p", "GET", "/topic-permissions", Value::Null), refused());
-}
-
-#[test]
 fn what_is_not_there_has_no_bindings() {
     let api = Api::start();
     let none = || Got(200, json!([]));

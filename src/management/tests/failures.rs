@@ -93,6 +93,8 @@ const OF_NOTHING: &[(&str, &str, &str, u16)] = &[
     // It is there only as a word that makes no sense, or the request is about something else.
     ("PUT", "/api/feature-flags/{name}/enable", "name", 400),
     ("PUT", "/api/permissions/{vhost}/{user}", "vhost", 400),
+    ("PUT", "/api/topic-permissions/{vhost}/{user}", "vhost", 400),
+    ("PUT", "/api/topic-permissions/{vhost}/{user}", "user", 400),
     ("PUT", "/api/permissions/{vhost}/{user}", "user", 400),
     ("PUT", "/api/parameters/{component}/{vhost}/{name}", "component", 400),
     ("PUT", "/api/vhost-limits/{vhost}/{name}", "name", 400),

@@ -1,5 +1,6 @@
 //! Users and their permissions. PURE.
 
+use crate::auth::users::TopicGrant;
 use crate::definition::{Permissions, User};
 use serde_json::{Map, Value, json};
 
@@ -22,5 +23,16 @@ pub(in crate::management) fn permissions(vhost: &str, user: &str, permissions: &
         "configure": permissions.configure,
         "write": permissions.write,
         "read": permissions.read,
+    })
+}
+
+/// Which routing keys a user may use at an exchange.
+pub(in crate::management) fn topic_permissions(grant: &TopicGrant) -> Value {
+    json!({
+        "user": grant.user.as_str(),
+        "vhost": grant.vhost.as_str(),
+        "exchange": grant.exchange.as_str(),
+        "write": grant.permissions.write,
+        "read": grant.permissions.read,
     })
 }
