@@ -50,13 +50,13 @@ pub(super) const LIST_OPERATOR_POLICIES: Command = Command {
 
 /// A kind of policies: where the API has them, and what people call one.
 #[derive(Clone, Copy)]
-struct Kind {
-    path: &'static str,
-    noun: &'static str,
+pub(super) struct Kind {
+    pub(super) path: &'static str,
+    pub(super) noun: &'static str,
 }
 
-const USERS: Kind = Kind { path: "policies", noun: "policy" };
-const OPERATORS: Kind = Kind { path: "operator-policies", noun: "operator policy" };
+pub(super) const USERS: Kind = Kind { path: "policies", noun: "policy" };
+pub(super) const OPERATORS: Kind = Kind { path: "operator-policies", noun: "operator policy" };
 
 const COLUMNS: &[Column] = &[
     column("vhost"),
@@ -71,8 +71,11 @@ fn name_argument() -> Arg {
     Arg::new("name").value_name("NAME").required(true)
 }
 
+/// What a policy may apply to.
+pub(super) const APPLY_TO: [&str; 6] =
+    ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"];
+
 fn with_definition(command: clap::Command) -> clap::Command {
-    let kinds = ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"];
     command
         .arg(name_argument())
         .arg(
@@ -91,7 +94,7 @@ fn with_definition(command: clap::Command) -> clap::Command {
                 .default_value("0")
                 .help("Of several that match, the highest counts"),
         )
-        .arg(Arg::new("apply_to").long("apply-to").value_parser(kinds).default_value("all"))
+        .arg(Arg::new("apply_to").long("apply-to").value_parser(APPLY_TO).default_value("all"))
 }
 
 fn set(context: &mut Context<'_>, arguments: &ArgMatches, kind: Kind) -> Result<(), Failure> {

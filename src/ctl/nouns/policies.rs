@@ -1,21 +1,12 @@
 //! rabbitmqadmin's commands that change what policies say without saying all of it again, and that look through them.
 
+use super::super::policies::{APPLY_TO, Kind, OPERATORS, USERS};
 use super::super::{Context, Failure, client, failure::no_vhost, json, output::Rows, text, texts};
 use super::more::{More, named, needed};
 use clap::{Arg, ArgMatches};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// A kind of policies: where the API has them, and what people call one.
-#[derive(Clone, Copy)]
-struct Kind {
-    path: &'static str,
-    noun: &'static str,
-}
-
-const USERS: Kind = Kind { path: "policies", noun: "policy" };
-const OPERATORS: Kind = Kind { path: "operator-policies", noun: "operator policy" };
 
 /// Which policies a command is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +22,6 @@ enum Reach {
 const OVERRIDE: i64 = 100;
 /// A policy for what no other matches is below this, and below all others.
 const BLANKET: i64 = -20;
-const KINDS: [&str; 6] = ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"];
 const FIELDS: [&str; 6] = ["vhost", "name", "pattern", "apply-to", "priority", "definition"];
 
 /// A subcommand of both groups, or of the first alone.
@@ -147,7 +137,7 @@ pub(super) const MORE: &[[More; 2]] = &[
         "list_matching_object",
         "List those in the vhost of -p that match the name of a queue or an exchange, the one that counts first",
         |command| {
-            let kind = Arg::new("type").long("type").value_name("TYPE").value_parser(KINDS).required(true);
+            let kind = Arg::new("type").long("type").value_name("TYPE").value_parser(APPLY_TO).required(true);
             command.arg(named()).arg(kind.help("What it is: queues, exchanges, …"))
         },
         |context, arguments: &ArgMatches, kind| {
@@ -162,7 +152,7 @@ pub(super) const MORE: &[[More; 2]] = &[
 
 fn apply_to() -> Arg {
     let option = Arg::new("apply_to").long("apply-to").alias("applies-to").value_name("TYPE");
-    option.value_parser(KINDS).help("What it applies to")
+    option.value_parser(APPLY_TO).help("What it applies to")
 }
 
 fn with_key(command: clap::Command) -> clap::Command {
